@@ -1,0 +1,249 @@
+"""Is this model right? What `lazoo check NAME` prints, measured on the running model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+import zoo
+from zoo.mixer import Mixer
+from zoo.model import Model, parameters_by_role, state_bytes
+from zoo.probes import declared_state_bytes, run, scaled_decay, stepwise
+from zoo.spec import Spec
+
+EXACT = 1e-9  # float64: 1e-16 per operation, some thousand of them in a row, and a margin
+LONG = 65_536
+Outcome = tuple[bool | None, str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One property: passed (None where it does not apply) and what was seen, in words."""
+
+    name: str
+    passed: bool | None
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Certificate:
+    model: str
+    d_model: int
+    conv: str
+    findings: list[Finding]
+    parameters: dict[str, int]
+    state_bytes: int
+
+    @property
+    def ok(self) -> bool:
+        return all(finding.passed is not False for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model under test; builds mixers with the same weights, none of them at 0."""
+
+    spec: Spec
+    d_model: int
+    conv: str
+
+    def mixer(self, backend: str = "auto", dtype: torch.dtype = torch.float64) -> Mixer:
+        torch.manual_seed(0)
+        mixer = Mixer(self.spec, self.d_model, layer=1, depth=2, conv=self.conv, backend=backend)
+        perturb(mixer)
+        return mixer.to(dtype).eval()
+
+    def shared(self, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+        torch.manual_seed(1)
+        made = {} if self.spec.shared is None else dict(self.spec.shared(2, self.d_model))
+        return {
+            name: (y.detach() + 0.1 * torch.randn_like(y)).to(dtype) for name, y in made.items()
+        }
+
+    def input(self, b: int, t: int, dtype: torch.dtype = torch.float64) -> Tensor:
+        generator = torch.Generator().manual_seed(2)
+        return torch.randn(b, t, self.d_model, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def perturb(module: nn.Module) -> None:
+    """Moves every parameter off its initial value, so that a zero init hides nothing."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+
+
+def certificate(
+    name: str, *, d_model: int = 32, conv: str = "own", length: int = LONG
+) -> Certificate:
+    """Runs every property below on `name`; takes seconds.
+
+    length: of the strong and weak decay runs. Raises: ValueError for an unknown model or a width
+    that its state refuses.
+    """
+    subject = Subject(zoo.load(name), d_model, conv)
+    findings = []
+    for what, check in PROPERTIES.items():
+        torch.manual_seed(3)
+        try:
+            passed, evidence = check(subject) if check is not decays else decays(subject, length)
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+            passed, evidence = False, f"{type(error).__name__}: {error}"
+        findings.append(Finding(what, passed, evidence))
+    model = Model(subject.spec, vocabulary=64, d_model=d_model, depth=2, conv=conv)
+    roles = {k: n for k, n in parameters_by_role(model).items() if k not in ("embedding", "head")}
+    return Certificate(name, d_model, conv, findings, roles, state_bytes(model, 64))
+
+
+def shapes(subject: Subject) -> Outcome:
+    for b, t in ((1, 1), (2, 17), (3, 64)):
+        y = run(subject, subject.mixer(), subject.input(b, t))[0]
+        if y.shape != (b, t, subject.d_model):
+            return False, f"input ({b}, {t}, {subject.d_model}) gave {tuple(y.shape)}"
+    return True, "(b, t, d) in and out, t = 1, 17, 64"
+
+
+def causality(subject: Subject) -> Outcome:
+    mixer, x = subject.mixer(), subject.input(2, 37).requires_grad_()
+    y = run(subject, mixer, x)[0]
+    (gradient,) = torch.autograd.grad(y[:, :20].sum(), x)
+    leak = gradient[:, 20:].abs().max().item()
+    changed = x.detach().clone()
+    changed[:, 20:] += 1
+    moved = (run(subject, mixer, changed)[0] - y)[:, :20].abs().max().item()
+    reach = (run(subject, mixer, changed)[0] - y)[:, 20:].abs().max().item()
+    passed = leak == 0 and moved < EXACT and reach > 0
+    return passed, f"gradient from the future {leak:.1e}, change of the past {moved:.1e}"
+
+
+def forms(subject: Subject) -> Outcome:
+    """Recurrent = chunked = parallel, at odd lengths."""
+    worst = 0.0
+    for t in (1, 7, 37, 97):
+        x = subject.input(2, t)
+        whole = run(subject, subject.mixer(), x)[0]
+        others = [stepwise(subject, subject.mixer(), x)]
+        if subject.spec.mix == "scan":
+            others += [
+                run(subject, subject.mixer(backend), x)[0] for backend in ("loop", "parallel")
+            ]
+        worst = max([worst, *(relative(other, whole) for other in others)])
+    return worst < EXACT, f"t = 1, 7, 37, 97: largest relative difference {worst:.1e}"
+
+
+def handover(subject: Subject) -> Outcome:
+    x, mixer = subject.input(2, 61), subject.mixer()
+    whole, end = run(subject, mixer, x)
+    worst = 0.0
+    for cut in (1, 30, 60):
+        first, state = run(subject, mixer, x[:, :cut])
+        second, last = run(subject, mixer, x[:, cut:], state, start=cut)
+        worst = max(worst, relative(torch.cat([first, second], 1), whole))
+        worst = max([worst, *(relative(last[name], end[name]) for name in end)])
+    return worst < EXACT, f"cut at 1, 30, 60 of 61: largest relative difference {worst:.1e}"
+
+
+def gradients(subject: Subject) -> Outcome:
+    """Each gradient against central differences along a random direction, in float64."""
+    mixer, x = subject.mixer(), subject.input(2, 19)
+    weight = torch.randn_like(x)
+    tensors = {"x": x.requires_grad_(), **dict(mixer.named_parameters())}
+
+    def loss() -> Tensor:
+        return (run(subject, mixer, x)[0] * weight).sum()
+
+    got = torch.autograd.grad(loss(), list(tensors.values()), allow_unused=True)
+    worst, culprit, step = 0.0, "", 1e-6
+    for (name, tensor), gradient in zip(tensors.items(), got, strict=True):
+        if gradient is None or not gradient.isfinite().all():
+            return False, f"gradient of {name} is {'missing' if gradient is None else 'not finite'}"
+        direction = torch.randn_like(tensor)
+        with torch.no_grad():
+            tensor.add_(step * direction)
+            above = loss()
+            tensor.sub_(2 * step * direction)
+            below = loss()
+            tensor.add_(step * direction)
+        expected, found = (above - below) / (2 * step), (gradient * direction).sum()
+        scale = max(gradient.norm().item(), expected.abs().item(), 1e-6)
+        error = (found - expected).abs().item() / scale
+        if error > worst:
+            worst, culprit = error, name
+    # Central differences: truncation of order step^2 and rounding of order 1e-16 |loss| / step.
+    return worst < 1e-6, f"{len(tensors)} tensors against differences: {worst:.1e} ({culprit})"
+
+
+def decays(subject: Subject, length: int) -> Outcome:
+    """Decays a thousand times weaker and stronger: finite, and no slower."""
+    if subject.spec.mix == "softmax":
+        return None, "no decay"
+    seconds, grad_length = {}, min(length, 4096)
+    for factor in (1e-3, 1.0, 1e3):
+        mixer = scaled_decay(subject.mixer(dtype=torch.float32), factor)
+        x = subject.input(1, length, torch.float32)
+        with torch.no_grad():
+            run(subject, mixer, x[:, :256])
+            begin = time.process_time()
+            y = run(subject, mixer, x)[0]
+            seconds[factor] = time.process_time() - begin
+        short = x[:, :grad_length].clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(run(subject, mixer, short)[0].square().mean(), short)
+        if not (y.isfinite().all() and gradient.isfinite().all()):
+            return False, f"decay x {factor:g}: not finite at length {length}"
+    ratio = max(seconds.values()) / max(min(seconds.values()), 1e-3)
+    passed = ratio < 4  # subnormal arithmetic costs a factor of 35 and more; noise stays below this
+    return (
+        passed,
+        f"length {length}, decay x 1e-3, 1, 1e3: finite; slowest {ratio:.1f} x the fastest",
+    )
+
+
+def state_size(subject: Subject) -> Outcome:
+    """Measured bytes against the spec's declaration, after 64 and after 128 tokens."""
+    model = Model(subject.spec, vocabulary=8, d_model=subject.d_model, depth=2, conv=subject.conv)
+    measured = [state_bytes(model, t) for t in (64, 128)]
+    declared = [declared_state_bytes(model, t) for t in (64, 128)]
+    grows = "grows with length, outside C0" if measured[0] != measured[1] else "constant in length"
+    by_design = subject.spec.mix == "softmax" or measured[0] == measured[1]
+    return measured == declared and by_design, f"{measured[0]} bytes in 2 layers, {grows}"
+
+
+def separation(subject: Subject) -> Outcome:
+    mixer, x = subject.mixer(), subject.input(3, 33)
+    y = run(subject, mixer, x)[0]
+    x[1] += 1
+    moved = (run(subject, mixer, x)[0] - y)[[0, 2]].abs().max().item()
+    alone = relative(run(subject, mixer, x[:1])[0], y[:1])
+    return moved < EXACT and alone < EXACT, f"other examples move by {moved:.1e}, alone {alone:.1e}"
+
+
+def determinism(subject: Subject) -> Outcome:
+    def once() -> Iterator[Tensor]:
+        mixer, x = subject.mixer(dtype=torch.float32), subject.input(2, 50, torch.float32)
+        y = run(subject, mixer, x)[0]
+        yield y
+        yield from torch.autograd.grad(y.square().sum(), list(mixer.parameters()))
+
+    same = all(torch.equal(a, b) for a, b in zip(once(), once(), strict=True))
+    return same, "outputs and gradients of two runs are " + ("equal" if same else "NOT equal")
+
+
+def relative(got: Tensor, expected: Tensor) -> float:
+    """Largest difference over the largest expected value."""
+    return ((got - expected).abs().max() / expected.abs().max().clamp(min=1e-12)).item()
+
+
+PROPERTIES: dict[str, Callable[..., Outcome]] = {
+    "shapes": shapes,
+    "causal": causality,
+    "recurrent = chunked = parallel": forms,
+    "state hand-over": handover,
+    "gradients": gradients,
+    "strong and weak decay": decays,
+    "state bytes": state_size,
+    "no leak between examples": separation,
+    "deterministic": determinism,
+}

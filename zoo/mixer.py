@@ -1,0 +1,164 @@
+"""Mixer(spec): the general form of MetaLA (arXiv 2411.10741, Eq. 11-15), written once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from zoo import maps, softmax
+from zoo.rotation import rotate
+from zoo.running_max import bonus_weights, rescale
+from zoo.scan import choose, scan
+from zoo.spec import Decay, Dims, Map, Spec, Stream
+
+CONV = re.compile(r"k(\d+)(?:-(silu|relu|gelu))?")
+
+
+class Mixer(nn.Module):
+    """Turns any Spec into a layer. x: b t d -> y: b t d, and the state that the next segment needs.
+
+    conv: "own" (as the model has it), "none", or a named short convolution such as "k2" or
+    "k4-silu" (kernel, optional activation) that replaces the model's own convolution or token
+    shift. The state is a dict of tensors: S (b h k v), m (b h 1, log keys only), one tail per
+    convolution; for softmax attention the cache of keys and values.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        d_model: int,
+        *,
+        layer: int = 0,
+        depth: int = 1,
+        conv: str = "own",
+        positions: str = "none",
+        attention_dropout: float = 0.0,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        state = spec.state(d_model)
+        dims = Dims(d_model, spec.d_u(d_model), *(state.heads, state.d_k, state.d_v))
+        self.spec, self.backend, self.positions = spec, backend, positions
+        self.attention_dropout = attention_dropout
+        self.backend_ran = ""
+        self.dims = dims = replace(dims, layer=layer, depth=depth, own_local=conv == "own")
+        self.widen = built(spec.widen, dims)
+        self.local = built(spec.local if conv == "own" else named_conv(conv), dims)
+        self.f_alpha = spec.f_alpha(dims)
+        self.f_q, self.f_k, self.f_v = spec.f_q(dims), spec.f_k(dims), spec.f_v(dims)
+        self.now, self.bonus = built(spec.now, dims), built(spec.bonus, dims)
+        self.norm, self.f_g = built(spec.norm, dims), built(spec.f_g, dims)
+        self.w_o = spec.w_o(dims)
+        self._names: Mapping[nn.Module, str] = {m: n for n, m in self.named_modules()}
+
+    def forward(
+        self,
+        x: Tensor,
+        state: Mapping[str, Tensor] | None = None,
+        *,
+        start: int = 0,
+        shared: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """x: b t d; state: what the last segment returned; start: position of x's first token."""
+        state = state or {}
+        s = Stream(x, start=start, shared=shared, names=self._names, memory=state)
+        s.u = s.x if self.widen is None else self.widen(s)
+        s.u = s.u if self.local is None else self.local(s)  # b t d_u
+        s.decay = self.f_alpha(s)
+        s.k, s.q, s.v = self.f_k(s), self.f_q(s), self.f_v(s)  # b t h k, b t h k, b t h v
+        o, kept = self._attend(s, state) if self.spec.mix == "softmax" else self._scan(s, state)
+        if self.now is not None:
+            o = o + self.now(s)
+        y = self._normalise_and_gate(o.to(x.dtype), s)  # b t h v
+        return self.w_o(rearrange(y, "b t h v -> b t (h v)")), s.kept | kept
+
+    def _normalise_and_gate(self, o: Tensor, s: Stream) -> Tensor:
+        gate = None if self.f_g is None else self.f_g(s)
+        if gate is not None and self.spec.order == "gate_norm":
+            o, gate = o * gate, None
+        o = o if self.norm is None else self.norm(o)
+        return o if gate is None else o * gate
+
+    def _attend(self, s: Stream, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        self.backend_ran = "sdpa"
+        dropout = self.attention_dropout if self.training else 0.0
+        rope = self.positions == "rope"
+        return softmax.attend(s.q, s.k, s.v, state, start=s.start, rope=rope, dropout=dropout)
+
+    def _scan(self, s: Stream, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The recurrence, with everything that happens to q, k, v and o directly around it."""
+        spec, decay, v = self.spec, s.decay, s.v
+        self._check(s)
+        if decay.angle is not None:
+            v = rotate(v, decay.angle, s.start, backwards=True)
+        if spec.normaliser is not None:
+            v = F.pad(v, (0, 1), value=1.0)  # b t h v+1
+        q = s.q if spec.scale == "none" else s.q * self.dims.d_k**-0.5
+        k, kept, before = s.k, {}, None
+        if spec.log_keys:
+            k, decay, before, kept["m"] = rescale(s.k, decay, state.get("m"))
+        self.backend_ran = choose(q, k, v, decay, read=spec.read, backend=self.backend)
+        o, kept["S"] = scan(
+            q,
+            k,
+            v,
+            replace(decay, angle=None),
+            read=spec.read,
+            state=state.get("S"),
+            backend=self.backend,
+        )  # b t h v
+        if self.bonus is not None:
+            past, present = bonus_weights(before, s.k, self.bonus(s))  # b t h 1
+            o = past * o + present * q * v
+        if spec.normaliser is not None:
+            o, z = o[..., :-1], o[..., -1:]
+            eps = spec.normaliser.eps
+            o = o / (z + eps if spec.normaliser.kind == "add" else z.clamp(min=eps))
+        if decay.angle is not None:
+            o = rotate(o, decay.angle, s.start)
+        return o, kept
+
+    def _check(self, s: Stream) -> None:
+        """Every map's shape, at one place, with the name of the function that got it wrong."""
+        b, t, _ = s.x.shape
+        h, d_k, d_v = self.dims.heads, self.dims.d_k, self.dims.d_v
+        for name, got, heads, channels in (
+            ("f_q", s.q, (1, h), d_k),
+            ("f_k", s.k, (1, h), d_k),
+            ("f_v", s.v, (h,), d_v),
+        ):
+            if got.dim() != 4 or got.shape[:2] != (b, t) or got.shape[2] not in heads:
+                wanted = f"({b}, {t}, {' or '.join(map(str, heads))}, {channels})"
+                raise ValueError(
+                    f"{self.spec.label}: {name} returned {tuple(got.shape)}, not {wanted}"
+                )
+            if got.shape[3] != channels:
+                raise ValueError(
+                    f"{self.spec.label}: {name} returned {got.shape[3]} channels per head, but the "
+                    f"spec's state says {channels}"
+                )
+        if not isinstance(cast(object, s.decay), Decay):
+            raise ValueError(f"{self.spec.label}: f_alpha must return a Decay, not {type(s.decay)}")
+
+
+def built(factory: Map | None, dims: Dims) -> nn.Module | None:
+    return None if factory is None else factory(dims)
+
+
+def named_conv(name: str) -> Map | None:
+    """The short convolution that a name such as k2 or k4-silu stands for; None for "none"."""
+    if name == "none":
+        return None
+    match = CONV.fullmatch(name)
+    if not match or int(match[1]) < 1:
+        raise ValueError(
+            f"conv {name!r} is not known; type own, none, or a kernel with an optional activation, "
+            "for example k2, k4 or k4-silu"
+        )
+    return maps.short_conv(int(match[1]), cast(maps.Activation, match[2] or "none"))

@@ -1,0 +1,54 @@
+"""Log keys: k = exp(...) without overflow, by a running maximum that leaves every output unchanged.
+
+With S~_t = exp(-m_t) S_t the recurrence keeps its form: key exp(log k_t - m_t), decay exp(log
+alpha_t + m_{t-1} - m_t) <= 1, m_t = max(m_{t-1} + log alpha_t, log k_t). The normaliser removes the
+common factor. m carries no gradient: any m gives the same function.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zoo.spec import Decay
+
+LEAST = -1e30  # log of an empty state: finite, so that no exponential ever sees -inf
+FLOOR = -80.0  # exp below about -87 is subnormal in float32 and slow; exp(-80) is already 2e-35
+
+
+def rescale(log_k: Tensor, decay: Decay, m: Tensor | None) -> tuple[Tensor, Decay, Tensor, Tensor]:
+    """log_k: b t h 1; m: b h 1, the maximum after the previous segment (None: empty state).
+
+    Returns: key b t h 1 (in (0, 1]), decay (step b t h 1), m_{t-1} for every t (b t h 1), last m (b
+    h 1).
+    """
+    log_alpha = decay.log()
+    assert log_alpha is not None, "log keys need a decay"
+    with torch.no_grad():
+        b, t, h, _ = log_k.shape
+        first = torch.full((b, 1, h, 1), LEAST, device=log_k.device, dtype=torch.float64)
+        first = first if m is None else m.double()[:, None]
+        total = log_alpha.double().expand(b, t, h, 1).cumsum(1)  # b t h 1
+        highest = torch.cummax(torch.cat([first, log_k.double() - total], dim=1), dim=1).values
+        after = highest[:, 1:] + total  # m_t, b t h 1
+        before = torch.cat([first, after[:, :-1]], dim=1)  # m_{t-1}
+        rescaled = (log_alpha + before - after).clamp(min=-1e4, max=0.0).to(log_k.dtype)
+        after, before = after.to(log_k.dtype), before.to(log_k.dtype)
+    # The value is `rescaled`, the gradient log_alpha's own: clamping the sum would lose it at 0.
+    log_decay = rescaled + (log_alpha - log_alpha.detach())
+    return floored_exp(log_k - after), Decay(step=-log_decay), before, after[:, -1]
+
+
+def bonus_weights(before: Tensor | None, log_k: Tensor, bonus: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights of the past and of the current token under their common maximum, b t h 1 each.
+
+    before: m_{t-1}; log_k + bonus: log weight of the current token.
+    """
+    assert before is not None, "a bonus needs log keys"
+    present = log_k + bonus
+    highest = torch.maximum(before, present.detach())
+    return floored_exp(before - highest), floored_exp(present - highest)
+
+
+def floored_exp(x: Tensor) -> Tensor:
+    return x.clamp(min=FLOOR).exp()

@@ -1,0 +1,63 @@
+"""What the chunked backends share: cutting time, the smallest factor, and the two other ways to read."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.spec import Decay
+
+Scan = Callable[[Tensor, Tensor, Tensor, Decay, Tensor | None], tuple[Tensor, Tensor]]
+
+
+def least(dtype: torch.dtype) -> float:
+    """Every log decay, and every sum of them that is not a key's own, is taken as at least this.
+
+    exp(-20) = 2e-9 and exp(-40) = 4e-18 are below the rounding of float32 and of float64, so nothing is
+    lost; exp of less would be slow (subnormal results), and two factors of either size never overflow.
+    """
+    return -40.0 if dtype == torch.float64 else -20.0
+
+
+def cut(t: int, longest: int, multiple: int = 1) -> tuple[int, int]:
+    """Chunks n and chunk length c <= longest that cover t tokens with the least padding."""
+    n = -(-t // longest)
+    return n, -(-t // (n * multiple)) * multiple
+
+
+def padded(x: Tensor, t: int) -> Tensor:
+    """x: b t ..., with zeros appended up to t tokens."""
+    return x if x.shape[1] == t else F.pad(x, (0, 0) * (x.dim() - 2) + (0, t - x.shape[1]))
+
+
+def in_order(run: Scan) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Turns a scan that runs forwards and reads after the update into all four."""
+
+    @functools.wraps(run)
+    def scan(
+        q: Tensor, k: Tensor, v: Tensor, decay: Decay, *, read: str, reverse: bool, state: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        if reverse:
+            step = None if decay.step is None else decay.step.flip(1)
+            decay = replace(decay, step=step)
+            q, k, v = q.flip(1), k.flip(1), v.flip(1)
+        if read == "before":
+            # q_t S_{t-1} is what q_t would read one token earlier; the first q reads the given state.
+            first = torch.zeros_like(v[:, :1]) if state is None else read_state(q[:, :1], state)
+            o, state = run(F.pad(q[:, 1:], (0, 0, 0, 0, 0, 1)), k, v, decay, state)
+            o = torch.cat([first, o[:, :-1]], dim=1)  # b t h v
+        else:
+            o, state = run(q, k, v, decay, state)
+        return (o.flip(1) if reverse else o), state
+
+    return scan
+
+
+def read_state(q: Tensor, state: Tensor) -> Tensor:
+    """q: b 1 h k; state: b h k v. Returns: b 1 h v."""
+    return (q.transpose(1, 2) @ state).transpose(1, 2)
