@@ -1,0 +1,74 @@
+"""Who may import whom, read from the syntax tree, and what an import must not bring along."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = ("zoo", "tasks", "runners", "results")
+# The first prefix that fits a module says what it may import of ours.
+SEES = {
+    "zoo.spec": (),
+    "zoo.maps": ("zoo.spec",),
+    "zoo.models": ("zoo.spec", "zoo.maps"),
+    "zoo.scan": ("zoo.spec", "zoo.scan"),
+    "zoo.mixer": (
+        *("zoo.spec", "zoo.maps", "zoo.scan"),
+        *("zoo.rotation", "zoo.running_max", "zoo.softmax"),
+    ),
+    "zoo": ("zoo",),
+    "tasks": ("tasks",),
+    "results": ("results",),
+    "runners": OURS,
+}
+FILES = sorted(path.relative_to(ROOT) for name in OURS for path in ROOT.glob(f"{name}/**/*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports, those inside functions included."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = path.parts[: len(path.parts) - node.level] if node.level else ()
+            module = ".".join((*above, *filter(None, [node.module])))
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def within(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_imports_follow_the_arrows(path):
+    module = ".".join(path.with_suffix("").parts)
+    allowed = next(seen for prefix, seen in SEES.items() if within(module, (prefix,)))
+    wrong = {name for name in imports(path) if within(name, OURS) and not within(name, allowed)}
+    assert not wrong, f"{module} may import {allowed or 'nothing of ours'}, but imports {wrong}"
+
+
+def modules(package: str) -> str:
+    parts = [path.with_suffix("").parts for path in FILES if path.parts[0] == package]
+    return " ".join(".".join(part).removesuffix(".__init__") for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("imported", "banned"),
+    [
+        ("zoo zoo.scan zoo.model", {"triton", "fla", "mamba_ssm", "causal_conv1d"}),
+        (modules("tasks"), {"zoo", "runners", "results"}),
+        (modules("results"), {"torch", "zoo", "tasks", "runners"}),
+    ],
+    ids=["zoo", "tasks", "results"],
+)
+def test_an_import_leaves_the_others_alone(imported, banned):
+    code = "import sys, importlib; [importlib.import_module(name) for name in sys.argv[1:]]"
+    code += "; print(*{name.partition('.')[0] for name in sys.modules})"
+    command = [sys.executable, "-c", code, *imported.split()]
+    loaded = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    assert not banned & set(loaded.stdout.split())

@@ -1,0 +1,112 @@
+"""A certificate that cannot be refused is worth nothing: each fault must be found by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import zoo
+from zoo import maps
+from zoo.check import certify
+from zoo.maps import Projection
+from zoo.spec import Decay, Dims, Spec, Stream
+
+GLA = zoo.load("gla")
+
+
+class Faulty(nn.Module):
+    """f_v with a fault behind a correct projection."""
+
+    formula = "?"
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.inner: Projection = maps.linear("v")(dims)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def forward(self, s: Stream) -> Tensor:
+        return self.spoil(self.inner(s), s)
+
+    def spoil(self, v: Tensor, s: Stream) -> Tensor:
+        raise NotImplementedError
+
+
+class SeesTheFuture(Faulty):
+    def spoil(self, v: Tensor, s: Stream) -> Tensor:
+        return v + 0.1 * v.roll(-1, dims=1)
+
+
+class SeesOtherExamples(Faulty):
+    def spoil(self, v: Tensor, s: Stream) -> Tensor:
+        return v - 0.1 * v.mean(0, keepdim=True)
+
+
+class ForgetsItsPast(Faulty):
+    """A token shift that does not go through Stream.past, so that decoding starts from zeros."""
+
+    def spoil(self, v: Tensor, s: Stream) -> Tensor:
+        return v + 0.1 * nn.functional.pad(v, (0, 0, 0, 0, 1, 0))[:, :-1]
+
+
+class KeepsTooMuch(Faulty):
+    def spoil(self, v: Tensor, s: Stream) -> Tensor:
+        s.past(self, s.u, 7)
+        return v
+
+
+class HidesGradients(Faulty):
+    def spoil(self, v: Tensor, s: Stream) -> Tensor:
+        return v.detach() + 0 * v
+
+
+class RollsDice(Faulty):
+    def spoil(self, v: Tensor, s: Stream) -> Tensor:
+        return v + 1e-3 * torch.rand_like(v)
+
+
+class DividesByAlpha(Faulty):
+    """The literal K / A of MetaLA Eq. 16: it overflows as soon as the decay is strong."""
+
+    def spoil(self, v: Tensor, s: Stream) -> Tensor:
+        assert s.decay.step is not None
+        total = s.decay.step.cumsum(1).mean(-1, keepdim=True)
+        return v * total.exp() * torch.exp(-total)
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        (SeesTheFuture, "causal"),
+        (SeesOtherExamples, "no leak between examples"),
+        (ForgetsItsPast, "state hand-over"),
+        (ForgetsItsPast, "recurrent = chunked = parallel"),
+        (KeepsTooMuch, "state bytes"),
+        (HidesGradients, "gradients"),
+        (RollsDice, "deterministic"),
+        (DividesByAlpha, "strong and weak decay"),
+    ],
+)
+def test_a_fault_is_found_by_its_property(fault: type[Faulty], found: str) -> None:
+    result = certify(replace(GLA, f_v=fault), "faulty", d_model=32, conv="own", length=512)
+    assert not result.ok
+    assert {f.name: f.passed for f in result.findings}[found] is False
+
+
+def test_a_decay_of_the_wrong_sign_is_found() -> None:
+    class Grows(nn.Module):
+        def __init__(self, dims: Dims) -> None:
+            super().__init__()
+            self.inner = GLA.f_alpha(dims)
+
+        def forward(self, s: Stream) -> Decay:
+            return Decay(step=-100 * self.inner(s).step)
+
+    result = certify(replace(GLA, f_alpha=Grows), "faulty", d_model=32, conv="own", length=512)
+    assert not result.ok
+
+
+def test_a_sound_model_passes() -> None:
+    spec: Spec = replace(GLA, label="sound")
+    assert certify(spec, "sound", d_model=32, conv="own", length=512).ok
