@@ -52,17 +52,20 @@ class Subject:
     conv: str
 
     def mixer(self, backend: str = "auto", dtype: torch.dtype = torch.float64) -> Mixer:
-        torch.manual_seed(0)
-        mixer = Mixer(self.spec, self.d_model, layer=1, depth=2, conv=self.conv, backend=backend)
-        perturb(mixer)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            mixer = Mixer(
+                self.spec, self.d_model, layer=1, depth=2, conv=self.conv, backend=backend
+            )
+            perturb(mixer)
         return mixer.to(dtype).eval()
 
     def shared(self, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
-        torch.manual_seed(1)
         made = {} if self.spec.shared is None else dict(self.spec.shared(2, self.d_model))
-        return {
-            name: (y.detach() + 0.1 * torch.randn_like(y)).to(dtype) for name, y in made.items()
-        }
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            noise = {name: 0.1 * torch.randn_like(y) for name, y in made.items()}
+        return {name: (y.detach() + noise[name]).to(dtype) for name, y in made.items()}
 
     def input(self, b: int, t: int, dtype: torch.dtype = torch.float64) -> Tensor:
         generator = torch.Generator().manual_seed(2)

@@ -61,3 +61,15 @@ def in_order(run: Scan) -> Callable[..., tuple[Tensor, Tensor]]:
 def read_state(q: Tensor, state: Tensor) -> Tensor:
     """q: b 1 h k; state: b h k v. Returns: b 1 h v."""
     return (q.transpose(1, 2) @ state).transpose(1, 2)
+
+
+@functools.lru_cache(maxsize=64)
+def lower(c: int, offset: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """c c: 1 where the column is at least `offset` before the row, else 0."""
+    with torch.inference_mode(False):
+        return torch.ones(c, c, dtype=dtype, device=device).tril(-offset)
+
+
+def kept_where_alive(gradient: Tensor, log: Tensor) -> Tensor:
+    """The gradient of a log decay, or 0 where least() replaced it."""
+    return torch.ops.aten.threshold_backward(gradient, log, least(log.dtype))
