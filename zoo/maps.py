@@ -45,6 +45,11 @@ def torch_default(weight: Tensor, dims: Dims) -> object:
     return nn.init.uniform_(weight, -(weight.shape[1] ** -0.5), weight.shape[1] ** -0.5)
 
 
+def uniform(size: int, fan_in: int) -> Tensor:
+    """A bias as nn.Linear draws it, uniform within 1/sqrt(fan_in)."""
+    return torch.empty(size).uniform_(-(fan_in**-0.5), fan_in**-0.5)
+
+
 def zeros(weight: Tensor, dims: Dims) -> object:
     return nn.init.zeros_(weight)
 
@@ -108,7 +113,7 @@ class Projection(nn.Module):
         self.heads, self.of, self.scale = heads, of, scale
         self.activation = ACTIVATIONS[activation]
         self.weight = nn.Parameter(torch.empty(heads * channels, fan_in))
-        self.bias = nn.Parameter(torch.zeros(heads * channels)) if bias else None
+        self.bias = nn.Parameter(uniform(heads * channels, fan_in)) if bias else None
 
     def forward(self, s: Stream) -> Tensor:
         y = F.linear(s.u if self.of == "u" else s.x, self.weight, self.bias)  # b t (h c)
@@ -137,7 +142,7 @@ class LowRank(nn.Module):
         self.heads = dims.heads
         self.down = nn.Parameter(torch.empty(rank, dims.d_u))
         self.up = nn.Parameter(torch.empty(dims.heads * dims.d_k, rank))
-        self.bias = nn.Parameter(torch.zeros(dims.heads * dims.d_k))
+        self.bias = nn.Parameter(uniform(dims.heads * dims.d_k, rank))
 
     def forward(self, s: Stream) -> Tensor:
         y = F.linear(F.linear(s.u, self.down), self.up, self.bias)  # b t (h k)
@@ -329,8 +334,6 @@ def output(*, bias: bool = False, init: Init = torch_default) -> Built:
     def build(dims: Dims) -> nn.Module:
         module = nn.Linear(dims.heads * dims.d_v, dims.d, bias=bias)
         init(module.weight, dims)
-        if bias:
-            nn.init.zeros_(module.bias)
         return module
 
     return Built("y W_O" + (" + b_O" if bias else ""), build)
