@@ -1,4 +1,4 @@
-"""The one operator: S_t = diag(alpha_t) S_{t-1} + k_t^T v_t, o_t = q_t S_t, by whichever backend can."""
+"""The one operator: S_t = diag(alpha_t) S_{t-1} + k_t^T v_t, o_t = q_t S_t; picks who runs it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.scan import loop, matrix, parallel, scalar, ssm, vector
+from zoo.scan.derivative import full_precision
 from zoo.spec import Decay
 
 Read = Literal["after", "before"]
@@ -47,13 +48,16 @@ def scan(
     dtype = torch.promote_types(torch.promote_types(q.dtype, k.dtype), v.dtype)
     dtype = torch.promote_types(dtype, torch.float32)
     step, rate = (x if x is None else x.to(dtype) for x in (decay.step, decay.rate))
-    state = state if state is None else state.to(dtype)
-    q_, k_, v_ = q.to(dtype), k.to(dtype), v.to(dtype)
-    with torch.autocast(v.device.type, enabled=False):
-        o, state = module.scan(
-            q_, k_, v_, Decay(step, rate), read=read, reverse=reverse, state=state
+    start = state if state is None else state.to(dtype)
+    with full_precision(v):
+        o, end = module.scan(
+            *(x.to(dtype) for x in (q, k, v)),
+            Decay(step, rate),
+            read=read,
+            reverse=reverse,
+            state=start,
         )
-    return o.to(v.dtype), state
+    return o.to(v.dtype), end
 
 
 def choose(
@@ -93,7 +97,7 @@ def explain(
     reverse: bool = False,
     state: Tensor | None = None,
 ) -> dict[str, str]:
-    """Every backend, in the order in which "auto" asks, with its reason to refuse ("" = can run)."""
+    """Every backend in the order in which "auto" asks, and its reason to refuse ("" = can run)."""
     return {
         module.NAME: module.refuses(q, k, v, decay, read=read, reverse=reverse, state=state)
         for module in BACKENDS
@@ -132,8 +136,8 @@ def check(q: Tensor, k: Tensor, v: Tensor, decay: Decay, read: str, state: Tenso
                 for want in shape
             )
             raise ValueError(
-                f"{name} has shape {tuple(x.shape)}, but with v of shape {tuple(v.shape)} and {d_k} "
-                f"key channels it must be ({spelt})"
+                f"{name} has shape {tuple(x.shape)}, but with v of shape {tuple(v.shape)} and "
+                f"{d_k} key channels it must be ({spelt})"
             )
         if not x.is_floating_point():
             raise ValueError(f"{name} is {x.dtype}, but scan needs a real floating-point dtype")

@@ -1,4 +1,4 @@
-"""What the chunked backends share: cutting time, the smallest factor, and the two other ways to read."""
+"""What the chunked backends share: cutting time, smallest factors, and the other ways to read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,21 @@ Scan = Callable[[Tensor, Tensor, Tensor, Decay, Tensor | None], tuple[Tensor, Te
 
 
 def least(dtype: torch.dtype) -> float:
-    """Every log decay, and every sum of them that is not a key's own, is taken as at least this.
+    """A log decay is taken as at least this where exponentials of either sign are formed from it.
 
-    exp(-20) = 2e-9 and exp(-40) = 4e-18 are below the rounding of float32 and of float64, so nothing is
-    lost; exp of less would be slow (subnormal results), and two factors of either size never overflow.
+    exp(-20) = 2e-9 and exp(-40) = 4e-18 are below the rounding of float32 and of float64: nothing
+    is lost.
     """
     return -40.0 if dtype == torch.float64 else -20.0
+
+
+def faintest(dtype: torch.dtype) -> float:
+    """A log decay, or a sum of them, is taken as at least this where it is only multiplied with.
+
+    exp(-50) = 2e-22: so faint that not even a gradient to a rate of 1e6 sees it, yet far from
+    float32's subnormal numbers (below exp(-87)), whose exponentials and products are slow.
+    """
+    return 2.5 * least(dtype)
 
 
 def cut(t: int, longest: int, multiple: int = 1) -> tuple[int, int]:
@@ -40,14 +49,21 @@ def in_order(run: Scan) -> Callable[..., tuple[Tensor, Tensor]]:
 
     @functools.wraps(run)
     def scan(
-        q: Tensor, k: Tensor, v: Tensor, decay: Decay, *, read: str, reverse: bool, state: Tensor | None
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        decay: Decay,
+        *,
+        read: str,
+        reverse: bool,
+        state: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         if reverse:
             step = None if decay.step is None else decay.step.flip(1)
             decay = replace(decay, step=step)
             q, k, v = q.flip(1), k.flip(1), v.flip(1)
         if read == "before":
-            # q_t S_{t-1} is what q_t would read one token earlier; the first q reads the given state.
+            # q_t S_{t-1} is what q_t reads one token earlier; the first reads the given state.
             first = torch.zeros_like(v[:, :1]) if state is None else read_state(q[:, :1], state)
             o, state = run(F.pad(q[:, 1:], (0, 0, 0, 0, 0, 1)), k, v, decay, state)
             o = torch.cat([first, o[:, :-1]], dim=1)  # b t h v
@@ -68,6 +84,16 @@ def lower(c: int, offset: int, dtype: torch.dtype, device: torch.device) -> Tens
     """c c: 1 where the column is at least `offset` before the row, else 0."""
     with torch.inference_mode(False):
         return torch.ones(c, c, dtype=dtype, device=device).tril(-offset)
+
+
+def sums(mask: Tensor, log: Tensor) -> Tensor:
+    """mask @ log, each row of mask choosing what to add up. log: ... c k.
+
+    In double precision on a GPU, where float32 matmuls may be allowed to round to TF32.
+    """
+    if log.is_cuda and log.dtype == torch.float32:
+        return torch.matmul(mask.double(), log.double()).float()
+    return torch.matmul(mask, log)
 
 
 def kept_where_alive(gradient: Tensor, log: Tensor) -> Tensor:

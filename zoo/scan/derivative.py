@@ -6,6 +6,7 @@ vmap folds the mapped axis into the batch axis, so a kernel is free to write int
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -50,7 +51,9 @@ class Forward(torch.autograd.Function):
     def backward(ctx: Any, *d_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
         gradients = iter(Backward.apply(ctx.kernel, *d_outputs[:2], *saved))  # pyright: ignore
-        given = (None if x is None else summed(next(gradients), x) for x in saved[: ctx.kernel.inputs])
+        given = (
+            None if x is None else summed(next(gradients), x) for x in saved[: ctx.kernel.inputs]
+        )
         return None, *given
 
     @staticmethod
@@ -59,12 +62,13 @@ class Forward(torch.autograd.Function):
 
 
 class Backward(torch.autograd.Function):
-    """The backward pass is a function of its own because vmap may be around it (per-sample gradients)."""
+    """A function of its own, because vmap may be around it (per-sample gradients)."""
 
     @staticmethod
     def forward(kernel: Kernel, *tensors: Tensor | None) -> Tensors:
         saved = tensors[2:]
-        return kernel.backward(*tensors[:2], saved[: kernel.inputs], saved[kernel.inputs :])
+        with full_precision(saved[kernel.inputs]):
+            return kernel.backward(*tensors[:2], saved[: kernel.inputs], saved[kernel.inputs :])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -77,7 +81,16 @@ class Backward(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, kernel: Kernel, *tensors: Tensor | None) -> Any:
-        return unfolded(Backward.apply(kernel, *folded(info, in_dims[1:], tensors)), info.batch_size)
+        return unfolded(
+            Backward.apply(kernel, *folded(info, in_dims[1:], tensors)), info.batch_size
+        )
+
+
+def full_precision(x: Tensor | None) -> AbstractContextManager[object]:
+    """No automatic casting on the device of x."""
+    assert x is not None
+    available = torch.amp.is_autocast_available(x.device.type)
+    return torch.autocast(x.device.type, enabled=False) if available else nullcontext()
 
 
 def summed(gradient: Tensor, x: Tensor) -> Tensor:
@@ -95,7 +108,8 @@ def folded(
     ]
     b = max(x.shape[1] for x in pairs if x is not None)
     return [
-        None if x is None else x.expand(info.batch_size, b, *x.shape[2:]).flatten(0, 1) for x in pairs
+        None if x is None else x.expand(info.batch_size, b, *x.shape[2:]).flatten(0, 1)
+        for x in pairs
     ]
 
 

@@ -1,4 +1,4 @@
-"""The recurrence as it is written, one token at a time: what every other backend is tested against."""
+"""The recurrence as written, one token at a time: every other backend is tested against it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def refuses(
 def scan(
     q: Tensor, k: Tensor, v: Tensor, decay: Decay, *, read: str, reverse: bool, state: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Shapes as in zoo.scan.scan. Computes in the dtype of its inputs; float64 gives the reference."""
+    """Shapes as in zoo.scan.scan. Computes in the dtype of its inputs: float64 is the reference."""
     b, t, h, d_v = v.shape
     S = v.new_zeros(b, h, k.shape[3], d_v) if state is None else state  # b h k v
     # unbind, not x[:, t]: indexing under autograd costs a gradient of full length for every token.

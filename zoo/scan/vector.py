@@ -1,18 +1,15 @@
-"""d_k = 1, the vector state: a two-level scan of h_t = alpha_t h_{t-1} + k_t v_t, derivative by hand.
+"""d_k = 1, the vector state: a two-level scan of h_t = alpha_t h_{t-1} + k_t v_t, by hand.
 
-All chunks run at once, token by token from an empty state; then the state passes from chunk to chunk;
-then every token adds its share of what came in. Buffers are time-major, so that each step is one
-contiguous operation, and written in place.
+All chunks run at once, token by token from an empty state; then states pass from chunk to chunk; then
+every token adds its share of what came in. Axes are b t v h inside, and steps write in place.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from zoo.scan.chunks import cut, kept_where_alive, least, lower
+from zoo.scan.chunks import cut, faintest, lower, sums
 from zoo.scan.derivative import Kernel, Tensors, differentiable
 from zoo.spec import Decay
 
@@ -52,12 +49,12 @@ def decays(log: Tensor, n: int, c: int, mask: Tensor) -> tuple[Tensor, Tensor]:
     b, t, h = log.shape
     logs = log.new_empty(b, n * c, h)
     logs[:, t:] = 0.0
-    torch.clamp(log, min=least(log.dtype), out=logs[:, :t])
+    torch.clamp(log, min=faintest(log.dtype), out=logs[:, :t])
     shape = (b, n, c, 1, h)
     if n == 1:
         return logs.exp_().view(shape), logs.view(shape)  # the second is not needed
-    sums = torch.matmul(mask, logs.view(b * n, c, h)).clamp_(min=least(log.dtype))
-    return logs.exp_().view(shape), sums.exp_().view(shape)
+    summed = sums(mask, logs.view(b * n, c, h)).clamp_(min=faintest(log.dtype))
+    return logs.exp_().view(shape), summed.exp_().view(shape)
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor, log: Tensor, start: Tensor, read: int) -> Tensors:
@@ -114,7 +111,7 @@ def backward(
     d_q = torch.zeros_like(q) if d_o is None else total(d_o * S[:, read : t + read])
     d_k, d_x = total(v * e), k.unsqueeze(2) * e
     d_log = total(e.mul_(S[:, :t])).mul_(alpha.flatten(1, 3)[:, :t])
-    return d_q, d_k, d_x, kept_where_alive(d_log, log), E[:, 0].clone()
+    return d_q, d_k, d_x, d_log, E[:, 0].clone()
 
 
 def total(x: Tensor) -> Tensor:

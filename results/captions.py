@@ -1,0 +1,228 @@
+"""The sentences under tables and figures: what was compared, how it was chosen, what made it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .cells import Block, Cell, Row
+
+# Named in a title only where nothing else tells two comparisons apart.
+MINOR = {"warmup", "evaluate_every", "train_rows", "valid_rows", "test_rows"}
+FAILURES = {"oom": "out of memory", "timeout": "timed out"}
+
+
+def title(block: Block, others: Sequence[Block] = ()) -> str:
+    return f"MQAR, {setting(block, others)}"
+
+
+def setting(block: Block, others: Sequence[Block] = ()) -> str:
+    """The setting in a few words, and whatever else tells it from the blocks shown with it."""
+    setting = block.setting
+    if _mixed(block):
+        words = [f"mixture {setting['mixture']}"]
+    else:
+        words = [f"length {number(setting['length'])}", f"{number(setting['pairs'])} pairs"]
+    words.append(f"vocabulary {number(setting['vocabulary'])}")
+    told = {"length", "pairs", "vocabulary", "mixture"}
+    differ = {
+        name: f"{name.replace('_', ' ')} {number(value)}"
+        for name, value in setting.items()
+        if name not in told and any(other.setting.get(name) != value for other in others)
+    }
+    main = [said for name, said in differ.items() if name not in MINOR]
+    differ = main or differ.values()
+    return ", ".join([*words, *differ])
+
+
+def caption(block: Block, command: str) -> list[str]:
+    """Everything a reader needs to judge a block, in sentences. command: what made the table."""
+    return [
+        f"Test accuracy in percent. {spread(block)}",
+        rule(block),
+        f"{architecture(block)} {budget(block)}".strip(),
+        f"{level(block)} {runs(block.rows)}".strip(),
+        provenance(block.rows, command),
+    ]
+
+
+def spread(block: Block) -> str:
+    """What stands behind one number."""
+    counts = {len(cell.runs) for cell in cells(block) if cell.runs}
+    if not counts:
+        return "No run has finished."
+    if counts == {1}:
+        return "n = 1 seed, so the spread over seeds is not known."
+    low, high = min(counts), max(counts)
+    seeds = f"{high} seeds" if low == high else f"{low} to {high} seeds"
+    return f"Mean ± standard deviation, n = {seeds}."
+
+
+def brief(block: Block, bars: bool) -> list[str]:
+    """A figure's caption, which has less room. bars: whether it draws deviations over seeds."""
+    counts = {len(cell.runs) for cell in cells(block) if cell.runs} or {0}
+    seeds = " to ".join(str(n) for n in sorted({min(counts), max(counts)}))
+    drawn = "Bars: standard deviation, n =" if bars and max(counts) > 1 else "n ="
+    tested = block.setting.get("selection") == "test"
+    chosen = "test set itself (†, published protocol)" if tested else "validation set"
+    rates = len({row["lr"] for row in block.rows})
+    conv = convolution(str(block.setting.get("conv", "own")))
+    return [
+        f"{drawn} {seeds} seed{'s' * (max(counts) > 1)}.",
+        f"Best of {rates} learning rates on the {chosen}.",
+        f"{conv[0].upper()}{conv[1:]}.",
+        budget(block),
+    ]
+
+
+def rule(block: Block) -> str:
+    """How the learning rate was chosen, with the grid."""
+    rates = sorted({row["lr"] for row in block.rows})
+    grid = ", ".join(rate(lr) for lr in rates)
+    if len(rates) == 1:
+        return f"One learning rate, {grid}: nothing was chosen."
+    if block.setting.get("selection") == "test":
+        return (
+            f"† Learning rate of {grid}: the best on the test set itself, as in the published "
+            "protocol, which makes the numbers optimistic."
+        )
+    return (
+        f"Learning rate of {grid}: per model and width the one with the best mean validation "
+        "accuracy; nothing was chosen on the test set."
+    )
+
+
+def architecture(block: Block) -> str:
+    """Depth, channel mixer, and whose short convolution it is."""
+    depth = block.setting.get("depth")
+    words = [f"{depth} layer{'s' * (depth != 1)}"] if depth else []
+    mixer = block.usual.get("channel_mixer")
+    if mixer:
+        words.append("no channel mixer" if mixer == "none" else f"channel mixer {mixer}")
+    if block.usual.get("dropout"):
+        words.append(f"dropout {block.usual['dropout']:g}")
+    words.append(convolution(str(block.setting.get("conv", "own"))))
+    text = ", ".join(words) + "."
+    return text[0].upper() + text[1:]
+
+
+def convolution(conv: str) -> str:
+    """`k2-silu` in words."""
+    if conv == "own":
+        return "each model with its own short convolution or token shift"
+    if conv == "none":
+        return "no short convolution and no token shift in any model"
+    kernel, _, activation = conv.partition("-")
+    after = {"": "no activation", "silu": "SiLU"}.get(activation, activation)
+    return (
+        f"the same short convolution {conv} (kernel {kernel[1:]}, {after}) in every model, "
+        "in place of its own"
+    )
+
+
+def budget(block: Block) -> str:
+    updates, batch, stop = (block.setting.get(name) for name in ("updates", "batch", "stop_at"))
+    if updates is None or batch is None:
+        return ""
+    text = f"Budget {number(updates)} updates of batch {number(batch)}"
+    return f"{text}; a run ends above {100 * stop:g}%." if stop and stop < 1 else f"{text}."
+
+
+def level(block: Block) -> str:
+    """Chance: a guess among the values of the row, where recall stays until it is learnt."""
+    if block.chance is None:
+        return ""
+    return f"Chance {fraction(block.chance)}{percent(block.chance)}%."
+
+
+def percent(chance: float | None) -> str:
+    """A level that is known exactly: three digits, `6.25`."""
+    return "\N{EN DASH}" if chance is None else f"{100 * chance:.3g}"
+
+
+def memory(block: Block) -> str:
+    """Whose bytes a state size counts."""
+    tokens = number(block.setting.get("length"))
+    length = "the longest test length" if _mixed(block) else f"{tokens} tokens"
+    return f"State kept between steps for one sequence of {length}, all layers"
+
+
+def fraction(chance: float) -> str:
+    """`1/16 = `, or nothing for the mean over several settings."""
+    pairs = round(1 / chance)
+    return f"1/{pairs} = " if abs(1 / pairs - chance) < 1e-9 else ""
+
+
+def runs(rows: Sequence[Row]) -> str:
+    """`96 runs, 3 of them without result: 2 diverged, 1 out of memory.`"""
+    total = f"{number(len(rows))} run{'s' * (len(rows) != 1)}"
+    failed = Counter(row["status"] for row in rows if row["status"] != "ok")
+    if not failed:
+        return f"{total}."
+    return f"{total}, {sum(failed.values())} of them without result: {statuses(failed)}."
+
+
+def statuses(failed: Counter[str]) -> str:
+    return ", ".join(f"{n} {FAILURES.get(status, status)}" for status, n in sorted(failed.items()))
+
+
+def commands(rows: Sequence[Row]) -> str:
+    """What made the rows, in backticks, as far as their presets tell."""
+    presets = sorted({(row["task"], str(row.get("preset") or "")) for row in rows})
+    return joined(
+        f"`lazoo {task}" + f" --preset {name}" * bool(name) + "`" for task, name in presets
+    )
+
+
+def provenance(rows: Sequence[Row], command: str) -> str:
+    """Commands, devices and versions."""
+    parts = [f"Runs by {commands(rows)}"] if rows else []
+    devices = sorted({str(row["device"]) for row in rows if row.get("device")})
+    if devices:
+        parts.append(f"on {joined(devices)}")
+    versions = []
+    for field, name in (("torch", "torch"), ("version", "linear-attention-zoo"), ("git", "commit")):
+        found = sorted({str(row[field]) for row in rows if row.get(field)})
+        if found:
+            versions.append(f"{name} {joined(value[:13] for value in found)}")
+    if versions:
+        parts.append(f"({', '.join(versions)})")
+    return " ".join(parts) + "; " * bool(parts) + f"{'t' if parts else 'T'}able by `{command}`."
+
+
+def cells(block: Block) -> list[Cell]:
+    return [cell for line in block.lines for cell in line.cells.values()]
+
+
+def joined(words: Iterable[str]) -> str:
+    """`a, b and c`."""
+    *most, last = list(words)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def number(value: Any) -> str:
+    """Thousands separated; everything that is no integer as it is."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:,}"
+
+
+def rate(lr: float) -> str:
+    """A learning rate in the shortest usual spelling: 0.02, 0.0022, 1e-4."""
+    return f"{lr:.2g}" if lr >= 0.001 else f"{lr:.1e}".replace(".0e", "e").replace("e-0", "e-")
+
+
+def size(n: int | None) -> str:
+    """Bytes with a binary unit, three digits at most: `640 B`, `8.25 KiB`, `16 MiB`."""
+    if n is None:
+        return "\N{EN DASH}"
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if n >= scale:
+            return f"{n / scale:.3g} {unit}" if n < 1000 * scale else f"{n / scale:.0f} {unit}"
+    return f"{n} B"
+
+
+def _mixed(block: Block) -> bool:
+    """Whether rows of several lengths are trained and tested together."""
+    return block.setting.get("mixture") not in (None, "none")

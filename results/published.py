@@ -1,0 +1,72 @@
+"""Published numbers, read from `results/published/*.csv`; they are never typed into code."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .cells import Block, Line
+from .styles import rank
+
+FOLDER = Path(__file__).parent / "published"
+
+# Where a paper's name for a model is not the zoo's name with other capitals.
+NAMES = {"transformer": "attention"}
+LABELS = {"attention": "Attention"}
+
+
+class Paper(NamedTuple):
+    """One published accuracy. text: as printed, in percent, `>99.0` included."""
+
+    label: str
+    text: str
+
+    def difference(self, ours: float) -> str:
+        """Points by which ours (percent) is above the paper; for a bound, whether it is met."""
+        bound = float(self.text.lstrip("<>"))
+        gap = f"{ours - bound:+.1f}".replace("-", "\N{MINUS SIGN}")
+        if self.text[0] not in "<>":
+            return gap
+        met = ours > bound if self.text[0] == ">" else ours < bound
+        return "met" if met else ("<" if self.text[0] == ">" else ">") + gap
+
+
+@functools.cache
+def read(name: str) -> tuple[dict[str, str], ...]:
+    """The lines of one published table. name: its file without `.csv`."""
+    with (FOLDER / f"{name}.csv").open(newline="") as file:
+        return tuple(csv.DictReader(file))
+
+
+MQAR = "MetaLA (arXiv 2411.10741), Table A7"
+# Where there is something published. The table has no column for the vocabulary: it is Zoology's.
+MQAR_SETTINGS = ({"length": 512, "pairs": 80, "vocabulary": 8192},)
+
+
+def mqar(setting: dict[str, Any]) -> dict[tuple[str, int], Paper]:
+    """Published MQAR accuracies of one setting, by the zoo's model name and d_model."""
+    asked = {name: setting.get(name) for name in MQAR_SETTINGS[0]}
+    if asked not in MQAR_SETTINGS or setting.get("mixture", "none") != "none":
+        return {}
+    found = {}
+    for line in read("tableA7_mqar_512_80"):
+        if (int(line["seq_len"]), int(line["kv_pairs"])) == (asked["length"], asked["pairs"]):
+            model = NAMES.get(line["model"].lower(), line["model"].lower())
+            label = LABELS.get(model, line["model"])
+            found[model, int(line["d_model"])] = Paper(label, line["accuracy"])
+    return found
+
+
+def mqar_blocks() -> list[Block]:
+    """The published settings as comparisons in which nothing of ours has run."""
+    return [Block(setting, {}, (), ()) for setting in MQAR_SETTINGS]
+
+
+def lines(block: Block, paper: dict[tuple[str, int], Paper]) -> list[Line]:
+    """The block's lines, and an empty one for every model that only the paper has."""
+    ours = {line.base for line in block.lines}
+    theirs = {model: value.label for (model, _), value in paper.items() if model not in ours}
+    empty = [Line(model, label, "", {}, {}) for model, label in theirs.items()]
+    return sorted([*block.lines, *empty], key=lambda line: (rank(line.model), line.name))

@@ -1,0 +1,1 @@
+"""How models meet tasks: configs, the training loop, sweeps, presets and the command line."""

@@ -1,0 +1,161 @@
+"""lazoo mqar: a grid of MQAR runs from flags or a preset, then the table and the plot."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+import zoo
+from results.store import Store
+from runners import axes, presets, progress
+from runners.commands import Switch, flag, parse, refusals, typed
+from runners.commands.plot import write_plot
+from runners.commands.table import print_rows, write_table
+from runners.config import Mqar
+from runners.engines import Engine, make
+from runners.estimate import estimate
+from runners.sweep import Stopped, settled, sweep
+
+NAME = "mqar"
+EXAMPLES = (
+    "lazoo mqar --preset quick",
+    "lazoo mqar --preset paper --dry-run",
+    "lazoo mqar --preset quick --model metala gla --d-model 32 --lr 0.003 0.01",
+    "lazoo mqar --model metala --d-model 32 64 --length 64 --pairs 4 --vocabulary 256 --dry-run",
+)
+PRESET = (
+    f"a named list of runs: {', '.join(presets.MQAR)}. A flag beside it selects the runs that have"
+    " its values; a value that no run of the preset has is put into all of them"
+)
+JOBS = "runs at a time, on each GPU where there are GPUs; 0 for one per CPU core, or per GPU"
+PLUGIN = "files that define one model each; without --model, these models are run"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is run, and how."""
+
+    preset: Annotated[str, flag(PRESET)] = ""
+    dry_run: Annotated[Switch, flag("list the runs, estimate the time, train nothing")] = False
+    jobs: Annotated[int, flag(JOBS)] = 0
+    engine: Annotated[str, flag("where the runs execute; local is this machine", "local")] = "local"
+    force: Annotated[Switch, flag("also do the runs that are stored already")] = False
+    timeout: Annotated[float, flag("seconds that one run may take; 0 for no limit", "0")] = 0.0
+    out: Annotated[Path, flag("folder of rows, tables and plots", "runs")] = Path("runs")
+    plugin: Annotated[tuple[Path, ...], flag(PLUGIN)] = ()
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(Arguments, NAME, argv, EXAMPLES)
+    options: Sweep = arguments.sweep
+    with refusals(NAME):
+        plugins = {zoo.plugin(path): path for path in options.plugin}
+        runs = wanted(options.preset, axes.given(arguments.fields, Mqar), list(plugins))
+        engine = make(options.engine, options.jobs)
+        if options.timeout < 0:
+            raise ValueError(
+                f"timeout {options.timeout:g} is negative; type --timeout 0 for no limit"
+            )
+    if options.dry_run:
+        return dry_run(runs, options, engine, plugins)
+    command = typed(NAME, argv)
+    try:
+        swept = sweep(
+            runs,
+            options.out,
+            engine,
+            force=options.force,
+            timeout=options.timeout,
+            plugins=plugins,
+            presets=from_preset(options.preset),
+            cost=cost,
+            view=progress.view(),
+        )
+    except Stopped as stop:
+        print(f"{stop}; the same command does the rest:\n  {command}", file=sys.stderr)
+        return 128 + stop.number
+    print_rows(NAME, swept.rows, command)
+    rows = Store(options.out).read(NAME)
+    for path in (
+        *write_table(NAME, rows, options.out, command),
+        *write_plot(NAME, rows, options.out, command),
+    ):
+        print(path)
+    for row in swept.failed:
+        print(
+            f"{row['status']}: {row['model']} d{row['d_model']} lr {row['lr']:g}: {row['error']}",
+            file=sys.stderr,
+        )
+    return int(bool(swept.failed))
+
+
+def wanted(preset: str, given: Mapping[str, tuple[Any, ...]], plugins: Sequence[str]) -> list[Mqar]:
+    """The runs that the command line asks for. Raises: ValueError for what cannot run."""
+    if plugins and "model" not in given:
+        given = {"model": tuple(plugins), **given}
+    if preset:
+        return axes.narrowed(presets.preset(preset), given)
+    if "model" not in given:
+        raise ValueError(
+            "nothing to run; type --preset quick, or --model and a name (lazoo models)"
+        )
+    return axes.product(Mqar, given)
+
+
+def from_preset(name: str) -> dict[str, str]:
+    """The keys of a preset's own runs; one that a flag changed is no longer among them."""
+    return {run.key: name for run in presets.preset(name)} if name else {}
+
+
+def cost(run: Mqar) -> float:
+    """Multiplications of a run, roughly: projections of all tokens, the head on all labels."""
+    tokens, labels = run.batch * run.max_length, run.batch * run.pairs
+    body = tokens * run.depth * 6 * run.d_model**2
+    return run.updates * (body + labels * run.vocabulary * run.d_model)
+
+
+def dry_run(runs: list[Mqar], options: Sweep, engine: Engine, plugins: Mapping[str, Path]) -> int:
+    """Lists the runs on standard output, with what is stored, and times one of each shape."""
+    stored = {} if options.force else settled(Store(options.out), runs, plugins)
+    names = progress.titles(runs)
+    for run in runs:
+        print(f"{'stored' if run.key in stored else 'to do ':6}  {names[run.key]}")
+    todo = [run for run in runs if run.key not in stored]
+    print(f"{progress.counted(len(runs))}, {len(runs) - len(todo)} stored, {len(todo)} to do")
+    if todo:
+        torch.set_num_threads(1)
+
+        def tell(done: int, total: int) -> None:
+            print(f"\rtiming shape {done + 1} of {total}", end="", file=sys.stderr, flush=True)
+
+        found = estimate(todo, tell if sys.stderr.isatty() else None)
+        seconds = max(found.seconds / engine.jobs, max(shape.seconds for shape in found.shapes))
+        print(
+            f"at most {progress.duration(seconds)} with {engine.jobs} at a time on this machine's"
+            f" {found.device}, from real steps of {len(found.shapes)} shapes; runs that reach"
+            " stop_at end sooner"
+        )
+    return 0
+
+
+def _arguments() -> type:
+    """Two groups of flags: how to run, and the fields of the config."""
+    flags = axes.flags(Mqar)
+    flags.__doc__ = "What one run is. Several values make an axis: every combination is run."
+    grouped = tyro.conf.arg(name="")
+    fields = [
+        ("sweep", Annotated[Sweep, grouped], field(default_factory=Sweep)),
+        ("fields", Annotated[flags, grouped], field(default_factory=flags)),
+    ]
+    made = make_dataclass("Arguments", fields)
+    made.__doc__ = "Run or sweep multi-query associative recall, then write table and plot."
+    return made
+
+
+Arguments = _arguments()

@@ -1,0 +1,140 @@
+"""What this machine can run, what is missing, and the command that fixes it."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+import zoo
+from runners.engines.local import cores
+from zoo.model import Model
+from zoo.scan import BACKENDS
+
+INSTALL = "python -m pip install --constraint constraints.txt"
+# Distribution, the module it brings, the extra it belongs to, and what it is for.
+OPTIONAL = (
+    ("triton", "triton", "gpu", "kernels of this project on an NVIDIA GPU"),
+    ("flash-linear-attention", "fla", "gpu", "kernels of flash-linear-attention"),
+    ("mamba-ssm", "mamba_ssm", "mamba", "Mamba's own kernel; compiles CUDA while it installs"),
+    ("causal-conv1d", "causal_conv1d", "mamba", "Mamba's own convolution; compiles CUDA as well"),
+)
+D_MODEL, TOKENS = 32, 16  # of the model that asks every backend
+
+
+@dataclass(frozen=True)
+class Fact:
+    """good: False where something is missing, None where that is fine on this machine."""
+
+    what: str
+    good: bool | None
+    said: str
+    remedy: str = ""
+
+
+def facts(out: Path) -> list[Fact]:
+    """The machine, the libraries, and the folder that results go to."""
+    return [machine(), torch_build(), gpu(), *(optional(*row) for row in OPTIONAL), folder(out)]
+
+
+def machine() -> Fact:
+    python = platform.python_version()
+    good = (3, 11) <= tuple(map(int, python.split(".")[:2])) <= (3, 13)
+    remedy = (
+        ""
+        if good
+        else "use Python 3.11, 3.12 or 3.13: make clean, then make mqar PYTHON=python3.12"
+    )
+    return Fact("python", good, f"{python}, {platform.system()} {platform.machine()}", remedy)
+
+
+def torch_build() -> Fact:
+    cuda = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
+    threads = f"{torch.get_num_threads()} threads, {cores()} cores"
+    return Fact(
+        "torch", True, f"{torch.__version__}, {cuda}, {threads}; workers use one thread each"
+    )
+
+
+def gpu() -> Fact:
+    count = torch.cuda.device_count()
+    if count:
+        names = ", ".join(torch.cuda.get_device_name(index) for index in range(count))
+        return Fact("GPU", True, names)
+    if shutil.which("nvidia-smi") and not torch.version.cuda:
+        remedy = "make clean, then make mqar, which installs the build for this machine"
+        return Fact("GPU", False, "an NVIDIA driver is here, but torch is a CPU build", remedy)
+    return Fact("GPU", None, "none; everything runs on the CPU")
+
+
+def optional(name: str, module: str, extra: str, use: str) -> Fact:
+    """A library that nothing needs; on a machine without a GPU its absence is no fault."""
+    if importlib.util.find_spec(module) is None:
+        good = False if torch.cuda.is_available() else None
+        need = "" if good is False else " (of use with an NVIDIA GPU only)"
+        return Fact(name, good, f"not installed: {use}{need}", f"{INSTALL} --editable '.[{extra}]'")
+    try:
+        said = version(name)
+    except PackageNotFoundError:
+        said = "installed, version unknown"
+    idle = "" if torch.cuda.is_available() else "; idle without an NVIDIA GPU"
+    return Fact(name, True, said + idle)
+
+
+def folder(out: Path) -> Fact:
+    """Whether rows can be written; makes no folder."""
+    place = out.absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            free = shutil.disk_usage(place).free
+    except OSError as error:
+        said = f"{place} cannot be written: {error.strerror}"
+        return Fact("results", False, said, "type --out and a folder that you may write to")
+    new = "" if place == out.absolute() else ", which will be made"
+    return Fact("results", True, f"{out}{new}; {free / 2**30:.1f} GiB free")
+
+
+@dataclass(frozen=True)
+class Served:
+    """backend: what "auto" takes. refused: every other backend's reason, "" if it could run."""
+
+    model: str
+    backend: str
+    refused: dict[str, str]
+
+
+def served(name: str) -> Served:
+    """Asks every scan backend whether it can run a small copy of the model here."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    backend = ", ".join(_run(name, "auto", device).backends())
+    refused: dict[str, str] = {}
+    if zoo.load(name).mix == "scan":
+        for module in BACKENDS:
+            refused[module.NAME] = _reason(name, module.NAME, device)
+        refused.pop(backend, None)
+    return Served(name, backend, refused)
+
+
+def _run(name: str, backend: str, device: torch.device) -> Model:
+    model = Model(zoo.load(name), vocabulary=8, d_model=D_MODEL, depth=1, backend=backend)
+    with torch.no_grad():
+        model.to(device)(torch.zeros(1, TOKENS, dtype=torch.int64, device=device))
+    return model
+
+
+def _reason(name: str, backend: str, device: torch.device) -> str:
+    try:
+        _run(name, backend, device)
+    except ValueError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        own = [line for line in lines if line.startswith(f"{backend}: ")]
+        return own[0].removeprefix(f"{backend}: ") if own else str(error)
+    return ""

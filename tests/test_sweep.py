@@ -1,0 +1,170 @@
+"""A sweep: what it skips, what becomes a row, in which order, and what it says."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from results.store import Store
+from runners.engines import Started, make
+from runners.progress import Bars, Lines, View, duration, titles
+from runners.sweep import sweep
+from tests import light
+from tests.light import Light, engine
+
+
+def statuses(rows):
+    return [row["status"] for row in rows]
+
+
+def test_a_finished_run_is_not_done_again(tmp_path):
+    first = sweep([Light("a"), Light("b")], tmp_path, engine())
+    second = sweep([Light("b"), Light("c")], tmp_path, engine())
+    assert (first.executed, second.executed) == (2, 1)
+    assert second.rows[0] == first.rows[1]
+
+
+def test_force_does_a_finished_run_again(tmp_path):
+    sweep([Light("a")], tmp_path, engine(1))
+    assert sweep([Light("a")], tmp_path, engine(1), force=True).executed == 1
+    assert len(next(tmp_path.glob("light.*.jsonl")).read_text().splitlines()) == 1
+    assert len(list(tmp_path.glob("light.*.jsonl"))) == 2
+
+
+def test_the_same_run_asked_for_twice_is_done_once(tmp_path):
+    assert sweep([Light("a"), Light("a")], tmp_path, engine()).executed == 1
+
+
+def test_workers_live_through_many_runs(tmp_path):
+    rows = sweep([Light(f"m{i}") for i in range(12)], tmp_path, engine(2)).rows
+    assert len({row["worker"] for row in rows}) <= 2
+    assert len(list(tmp_path.glob("light.*.jsonl"))) <= 2
+
+
+def test_an_exception_becomes_a_row_and_the_sweep_goes_on(tmp_path):
+    swept = sweep([Light("a", "raise"), Light("b")], tmp_path, engine(1))
+    assert statuses(swept.rows) == ["failed", "ok"]
+    assert swept.failed[0]["error"].startswith("ArithmeticError: seven is not eight (light.py:")
+    assert swept.failed == [row for row in Store(tmp_path).read("light") if row.get("error")]
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL"])
+def test_a_worker_that_dies_leaves_a_row_and_is_replaced(tmp_path, name):
+    swept = sweep([Light("a", name), Light("b"), Light("c")], tmp_path, engine(1))
+    assert statuses(swept.rows) == ["failed", "ok", "ok"]
+    assert name in swept.rows[0]["error"]
+    assert Store(tmp_path).read("light")[0]["model"] in "abc"
+
+
+def test_a_run_over_its_time_becomes_a_row_and_the_sweep_goes_on(tmp_path):
+    runs = [Light("a", seconds=60), Light("b")]
+    swept = sweep(runs, tmp_path, engine(1), timeout=0.5)
+    assert statuses(swept.rows) == ["timeout", "ok"]
+    assert 0.5 <= swept.rows[0]["seconds"] < 5
+
+
+def test_a_failed_run_is_tried_again_next_time(tmp_path):
+    sweep([Light("a", "raise"), Light("b")], tmp_path, engine())
+    assert sweep([Light("a", "raise"), Light("b")], tmp_path, engine()).executed == 1
+
+
+def test_a_diverged_run_is_a_result_and_not_tried_again(tmp_path):
+    run = Light("a")
+    Store(tmp_path).append({"key": run.key, "task": "light", "status": "diverged", "model": "a"})
+    swept = sweep([run], tmp_path, engine())
+    assert (swept.executed, swept.failed) == (0, [])
+
+
+def test_a_changed_plugin_makes_its_rows_stale(tmp_path):
+    file = tmp_path / "a.py"
+    file.write_text("SPEC = 1")
+    row = {"key": Light("a").key, "task": "light", "status": "ok", "model": "a"}
+    Store(tmp_path).append({**row, "plugin_sha256": "of another content"})
+    assert sweep([Light("a")], tmp_path, engine(), plugins={"a": file}).executed == 1
+
+
+def test_the_most_expensive_run_comes_first(tmp_path):
+    started = []
+
+    class Order(View):
+        def event(self, event):
+            started.extend([event.run.model] if isinstance(event, Started) else [])
+
+    runs = [Light("a", updates=2), Light("b", updates=9), Light("c", updates=5)]
+    sweep(runs, tmp_path, engine(1), cost=lambda run: run.updates, view=Order())
+    assert started == ["b", "c", "a"]
+
+
+def test_rows_name_the_preset_of_their_run(tmp_path):
+    runs = [Light("a"), Light("b")]
+    rows = sweep(runs, tmp_path, engine(1), presets={Light("a").key: "quick"}).rows
+    assert [row["preset"] for row in rows] == ["quick", ""]
+
+
+def test_a_torn_line_is_named_and_its_run_done_again(tmp_path):
+    sweep([Light("a"), Light("b")], tmp_path, engine(1))
+    file = next(tmp_path.glob("light.*.jsonl"))
+    file.write_bytes(file.read_bytes()[:-9])
+    lines = Lines(io.StringIO())
+    assert sweep([Light("a"), Light("b")], tmp_path, engine(1), view=lines).executed == 1
+    assert f"{file}: 1 line" in lines.stream.getvalue()
+    assert Path(f"{file}.damaged").exists()
+
+
+def test_a_folder_that_cannot_be_written_ends_the_sweep_with_its_name(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        sweep([Light("a"), Light("b")], tmp_path / "file" / "runs", engine(1))
+
+
+def test_workers_that_cannot_start_end_the_sweep_with_their_last_words(tmp_path):
+    broken = light.Local(1, devices=[], command=("python3", "-c", "raise SystemExit('no torch')"))
+    with pytest.raises(RuntimeError, match=r"3 workers in a row could not start.*no torch"):
+        sweep([Light("a")], tmp_path, broken)
+
+
+def test_each_gpu_gets_its_own_workers(tmp_path):
+    assert light.Local(2, devices=["3", "5"]).jobs == 4
+    assert make("local", 3).jobs >= 3
+    with pytest.raises(ValueError, match="type --engine local"):
+        make("locla")
+
+
+def test_progress_names_what_varies_and_what_came_out(tmp_path):
+    lines = Lines(io.StringIO())
+    runs = [Light("a", updates=2), Light("b", updates=3), Light("c", "raise", updates=3)]
+    sweep(runs, tmp_path, engine(1), view=lines)
+    said = lines.stream.getvalue()
+    assert "3 runs: 3 to do, 1 at a time" in said
+    assert "1/3 a act ok updates 2: score 0.500, 5 updates, 0.0 s" in said
+    assert "failed after 0.0 s: ArithmeticError" in said
+
+
+def test_bars_end_with_every_run_and_keep_the_lines(tmp_path):
+    bars = Bars(io.StringIO())
+    sweep([Light("a"), Light("b", "SIGKILL")], tmp_path, engine(1), view=bars)
+    assert not bars.running
+    assert "ended by SIGKILL" in bars.stream.getvalue()
+
+
+def test_titles_always_name_model_and_leave_out_what_is_equal():
+    assert list(titles([Light("a", seconds=1e-3)]).values()) == ["a"]
+    assert list(titles([Light("a"), replace(Light("a"), seconds=0.001, act="b")]).values()) == [
+        "a act ok seconds 0",
+        "a act b seconds 0.001",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(1.23, "1.2 s"), (41, "41 s"), (312, "5.2 min"), (12240, "3.4 h")]
+)
+def test_durations_read_as_people_say_them(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_stored_rows_are_plain_json(tmp_path):
+    sweep([Light("a")], tmp_path, engine(1))
+    (line,) = next(tmp_path.glob("light.*.jsonl")).read_text().splitlines()
+    assert json.loads(line)["key"] == "a-ok"
