@@ -2,7 +2,7 @@
 #
 #   PYTHON=python3.12    which Python makes it (3.11 to 3.13)
 #   TORCH_INDEX=URL      a further package index to take torch from, e.g. PyTorch's own for CPU builds
-#   EXTRAS=gpu,mamba     optional parts to install; gpu is the default where an NVIDIA GPU answers
+#   EXTRAS=gpu           optional part to install; the default where an NVIDIA GPU answers
 #   ARGS="--jobs 1"      further flags for lazoo (make mqar) or pytest (make test)
 # pip's own configuration (index, proxy, find-links, certificates) is honoured.
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .captions import statuses
 from .cells import Block, Cell
 from .select import words
+from .spelling import DASH, statuses
 
-DASH = "\N{EN DASH}"
 TEST, EDGE, SHORT, FAILED, PLATEAU, GROWS = "†", "‡", "§", "¶", "○", "↗"
 
 

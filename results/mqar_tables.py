@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from . import captions, published
+from . import captions, published, spelling
 from .cells import Block, Cell, Line, Row
 from .marks import FAILED, GROWS, PLATEAU, edge_sign, notes, signs
 from .select import blocks
-from .writers import DASH, Table, Text
+from .spelling import DASH
+from .writers import Table, Text
 
 
 def make(rows: Sequence[Row], command: str) -> list[Table]:
@@ -41,7 +42,7 @@ def accuracy(block: Block, others: Sequence[Block], command: str) -> Table:
     header, foot = ["Model"], [Text("Chance")]
     for d in widths:
         header += [f"d{d}"] + ["paper", "difference"] * (d in beside)
-        foot += [Text(captions.percent(block.chance))] + [Text("")] * 2 * (d in beside)
+        foot += [Text(spelling.percent(block.chance))] + [Text("")] * 2 * (d in beside)
     said = captions.caption(block, command)
     if paper:
         said.append(f"Paper: {published.MQAR}; the difference is ours minus it, in points.")
@@ -68,7 +69,7 @@ def state(block: Block, others: Sequence[Block]) -> Table:
     for line in block.lines:
         sizes = [cell.state_bytes if (cell := line.cells.get(d)) else None for d in block.widths]
         marks = [GROWS * (line.grows and n is not None) for n in sizes]
-        cells = [Text(captions.size(n), marks=mark) for n, mark in zip(sizes, marks)]
+        cells = [Text(spelling.size(n), marks=mark) for n, mark in zip(sizes, marks)]
         body.append([Text(line.name), *cells])
     said = f"{captions.memory(block)}, as measured on the running model."
     grows = f"{GROWS} a KV cache, which grows with every token."
@@ -89,7 +90,7 @@ def rates(block: Block, others: Sequence[Block]) -> Table:
                 entries.append(Text(DASH))
             else:
                 mark = PLATEAU if cell.undetermined else edge_sign(cell)
-                entries.append(Text(captions.rate(cell.best.lr), marks=mark))
+                entries.append(Text(spelling.rate(cell.best.lr), marks=mark))
         body.append(entries)
     title = f"Learning rates, {captions.title(block, others)}"
     header = ["Model", *(f"d{d}" for d in block.widths)]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from . import captions
+from . import spelling
 from .cells import Block, Cell, Line
 from .chart import GREY
 from .labels import ARROW, Label, short
@@ -96,7 +96,7 @@ def chance(axis: Axes, block: Block) -> list[Label]:
         return []
     level = 100 * block.chance
     axis.axhline(level, color=GREY, linewidth=0.7, linestyle=(0, (1, 1.5)), zorder=1)
-    words = f"chance {captions.fraction(block.chance).partition(' ')[0]}".strip()
+    words = f"chance {spelling.fraction(block.chance).partition(' ')[0]}".strip()
     return [Label(words, [(axis.get_xlim()[1], level)], GREY)]
 
 
@@ -131,7 +131,7 @@ def rates(axis: Axes, values: Sequence[float]) -> None:
     axis.set_xlim(values[0] / 1.5, values[-1] * 1.5)
     tens = [lr for lr in values if math.isclose(math.log10(lr), round(math.log10(lr)))]
     named = values if len(values) <= 3 or len(tens) < 2 else tens
-    axis.set_xticks(values, [captions.rate(lr) if lr in named else "" for lr in values])
+    axis.set_xticks(values, [spelling.rate(lr) if lr in named else "" for lr in values])
     axis.xaxis.set_minor_locator(NullLocator())
 
 
@@ -143,7 +143,7 @@ def sizes(axis: Axes) -> None:
     first = math.ceil(low / every) * every
     ticks = [2**i for i in range(first, math.floor(high) + 1, every)]
     axis.set_xticks(ticks)
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: captions.size(round(x))))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: spelling.size(round(x))))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xlabel("state per sequence, measured")
 

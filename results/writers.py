@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-DASH = "\N{EN DASH}"
-
 
 @dataclass(frozen=True)
 class Text:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
@@ -11,8 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from runners.engines import Event, Finished, Reached, Run, Said, Started
+from runners.time_left import Left
 
 ALWAYS = ("model", "d_model", "lr")
+FIRST = (*ALWAYS, "length", "pairs", "conv", "updates", "seed")
 
 
 class View:
@@ -39,7 +40,7 @@ class Lines(View):
     def begin(
         self, runs: Sequence[Run], stored: int, jobs: int, cost: Callable[[Any], float]
     ) -> None:
-        self.titles, self.left = titles(runs), Left(runs, cost)
+        self.titles, self.left = titles(runs), Left(runs, jobs, cost)
         done = f"{stored} already done, " if stored else ""
         at_once = f", {jobs} at a time" if runs else ""
         self.note(f"{counted(len(runs) + stored)}: {done}{len(runs)} to do{at_once}")
@@ -112,44 +113,22 @@ def view() -> View:
     return Bars() if sys.stderr.isatty() else Lines()
 
 
-class Left:
-    """Time left, from the share of the expected cost that is behind."""
-
-    def __init__(self, runs: Sequence[Run], cost: Callable[[Any], float]) -> None:
-        self.costs = {run.key: cost(run) for run in runs}
-        self.shares = dict.fromkeys(self.costs, 0.0)
-        self.begin: float | None = None
-
-    def event(self, event: Started | Reached | Finished | Event) -> None:
-        if isinstance(event, Started) and self.begin is None:
-            self.begin = time.monotonic()
-        elif isinstance(event, Reached):
-            self.shares[event.run.key] = event.step / event.run.model_dump()["updates"]
-        elif isinstance(event, Finished):
-            self.shares[event.run.key] = 1.0
-
-    def seconds(self) -> float | None:
-        """None while too little is done to tell, and when all is done."""
-        total = sum(self.costs.values())
-        done = sum(cost * self.shares[key] for key, cost in self.costs.items())
-        if self.begin is None or done < 0.02 * total or done == total:
-            return None
-        return (time.monotonic() - self.begin) * (total - done) / done
-
-
 def titles(runs: Sequence[Run]) -> dict[str, str]:
-    """A name for each run by key: model, width, learning rate, and what else varies."""
+    """A name for each run by key: model, width, learning rate, and as little else as tells apart."""
     fields = {run.key: run.model_dump() for run in runs}
-    names = dict.fromkeys([*ALWAYS, *(name for content in fields.values() for name in content)])
-    varies = [
-        name
-        for name in names
-        if name in ALWAYS or len({str(content.get(name)) for content in fields.values()}) > 1
-    ]
-    return {
-        key: " ".join(_word(name, content[name]) for name in varies if name in content)
-        for key, content in fields.items()
-    }
+    known = dict.fromkeys(name for content in fields.values() for name in content)
+    order = [*FIRST, *(name for name in known if name not in FIRST)]
+    chosen: list[str] = []
+    for name in order:
+        before = {_text(content, chosen) for content in fields.values()}
+        after = {_text(content, [*chosen, name]) for content in fields.values()}
+        if name in ALWAYS or len(after) > len(before):
+            chosen.append(name)
+    return {key: _text(content, chosen) for key, content in fields.items()}
+
+
+def _text(content: dict[str, Any], names: Sequence[str]) -> str:
+    return " ".join(_word(name, content[name]) for name in names if name in content)
 
 
 def _word(name: str, value: Any) -> str:
@@ -173,7 +152,9 @@ def outcome(row: dict[str, Any]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """41 s, 5.2 min or 3.4 h."""
+    """41 s, 5.2 min, 3.4 h or 12 days."""
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    if seconds < 100 * 3600:
+        return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:,.0f} days"

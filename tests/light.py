@@ -93,5 +93,5 @@ def drive(out: Path, count: int, seconds: float) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1] == "worker":
-        serve({"light": Recipe()}, lambda plugins: None)
+        serve(lambda plugins: {"light": Recipe()})
     sys.exit(drive(Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))

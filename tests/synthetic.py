@@ -27,22 +27,53 @@ def row(model="metala", d_model=64, lr=0.01, seed=0, **fields):
     """One finished run; every field can be set."""
     label, family, _, state = MODELS.get(model, (model, "linear RNN", 1.0, lambda d, t: 8 * d))
     made = {
-        **{"task": "mqar", "task_version": 1, "preset": "quick", "label": label, "family": family},
-        **{"model": model, "d_model": d_model, "lr": lr, "seed": seed, "data_seed": 0},
-        **{"depth": 2, "conv": "k2", "channel_mixer": "none", "norm": "layer"},
-        **{"positions": "none", "vocabulary": 64, "length": 32, "pairs": 4, "filler": "zeros"},
-        **{"mixture": "none", "train_rows": 20_000, "valid_rows": 1000, "test_rows": 3000},
-        **{"batch": 32, "updates": 700, "stop_at": 0.99, "selection": "validation"},
-        **{"schedule": "cosine", "evaluate_every": 100, "precision": "fp32", "shuffle": True},
-        **{"metric": "accuracy", "higher_is_better": True, "value": 0.9, "valid": 0.9},
-        **{"left_plateau": True, "stop": "budget", "steps": 700, "status": "ok", "error": ""},
-        **{"curve_steps": [], "curve_valid": [], "curve_loss": []},
-        **{
-            "device": "cpu x86_64",
-            "torch": "2.13.0+cpu",
-            "version": "0.1.0",
-            "git": "0123456789ab",
-        },
+        "task": "mqar",
+        "task_version": 1,
+        "preset": "quick",
+        "label": label,
+        "family": family,
+        "model": model,
+        "d_model": d_model,
+        "lr": lr,
+        "seed": seed,
+        "data_seed": 0,
+        "depth": 2,
+        "conv": "k2",
+        "channel_mixer": "none",
+        "norm": "layer",
+        "positions": "none",
+        "vocabulary": 64,
+        "length": 32,
+        "pairs": 4,
+        "filler": "zeros",
+        "mixture": "none",
+        "train_rows": 20_000,
+        "valid_rows": 1000,
+        "test_rows": 3000,
+        "batch": 32,
+        "updates": 700,
+        "stop_at": 0.99,
+        "selection": "validation",
+        "schedule": "cosine",
+        "evaluate_every": 100,
+        "precision": "fp32",
+        "shuffle": True,
+        "metric": "accuracy",
+        "higher_is_better": True,
+        "value": 0.9,
+        "valid": 0.9,
+        "left_plateau": True,
+        "stop": "budget",
+        "steps": 700,
+        "status": "ok",
+        "error": "",
+        "curve_steps": [],
+        "curve_valid": [],
+        "curve_loss": [],
+        "device": "cpu x86_64",
+        "torch": "2.13.0+cpu",
+        "version": "0.1.0",
+        "git": "0123456789ab",
         "time": f"2026-01-01T00:00:{seed:02d}+00:00",
         **fields,
     }
@@ -54,7 +85,7 @@ def row(model="metala", d_model=64, lr=0.01, seed=0, **fields):
 
 
 def run(model, d_model, lr, seed, peak=0.01, **fields):
-    """One run of a sweep: a sudden rise after a plateau, the later the further lr is from `peak`."""
+    """One run: a sudden rise after a plateau, the later the further lr is from `peak`."""
     made = row(model, d_model, lr, seed, **fields)
     speed = MODELS[model][2] * (64 / d_model) ** 1.2
     speed *= 1 + 0.6 * abs(math.log2(lr / peak)) + 0.3 * noise(model, d_model, lr, seed)

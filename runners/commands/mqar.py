@@ -80,6 +80,9 @@ def main(argv: Sequence[str]) -> int:
     except Stopped as stop:
         print(f"{stop}; the same command does the rest:\n  {command}", file=sys.stderr)
         return 128 + stop.number
+    except RuntimeError as error:  # no worker could start
+        print(f"lazoo {NAME}: {error}; lazoo doctor may know why", file=sys.stderr)
+        return 1
     print_rows(NAME, swept.rows, command)
     rows = Store(options.out).read(NAME)
     for path in (

@@ -32,17 +32,26 @@ class Recipe(Protocol):
     def run(self, config: Any, preset: str, progress: Progress) -> Row: ...
 
 
+Load = Callable[[Plugins], Mapping[str, Recipe]]
+
+
 def main() -> None:
+    serve(load)
+
+
+def load(plugins: Plugins) -> Mapping[str, Recipe]:
+    """The recipe of each task; imports torch, which takes seconds."""
     from runners.engines.recipes import RECIPES, load_plugins
 
-    serve(RECIPES, load_plugins)
+    load_plugins(plugins)
+    return RECIPES
 
 
-def serve(recipes: Mapping[str, Recipe], load_plugins: Callable[[Plugins], None]) -> NoReturn:
+def serve(load: Load) -> NoReturn:
     """Answers orders until standard input ends, then ends the process."""
     code = 1
     try:
-        _answer(recipes, load_plugins)
+        _answer(load)
         code = 0
     except BaseException:  # noqa: BLE001 - the process ends here, and says why
         traceback.print_exc()
@@ -51,7 +60,7 @@ def serve(recipes: Mapping[str, Recipe], load_plugins: Callable[[Plugins], None]
     os._exit(code)
 
 
-def _answer(recipes: Mapping[str, Recipe], load_plugins: Callable[[Plugins], None]) -> None:
+def _answer(load: Load) -> None:
     # What a model or a library prints must not come between the replies.
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -63,7 +72,7 @@ def _answer(recipes: Mapping[str, Recipe], load_plugins: Callable[[Plugins], Non
     orders: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     settings = orders.get()
-    load_plugins(settings["plugins"])
+    recipes = load(settings["plugins"])
     store = Store(Path(settings["out"]))
     reply(kind="ready")
     while True:

@@ -24,13 +24,13 @@ def least(dtype: torch.dtype) -> float:
     return -40.0 if dtype == torch.float64 else -20.0
 
 
-def faintest(dtype: torch.dtype) -> float:
-    """A log decay, or a sum of them, is taken as at least this where it is only multiplied with.
+def faintest(dtype: torch.dtype, factors: int) -> float:
+    """A sum of log decays is taken as at least this where so many such `factors` meet in a product.
 
-    exp(-50) = 2e-22: so faint that not even a gradient to a rate of 1e6 sees it, yet far from
-    float32's subnormal numbers (below exp(-87)), whose exponentials and products are slow.
+    One: exp(-50) = 2e-22, which not even the gradient to a rate of 1e6 sees. Two: exp(-26) = 5e-12.
+    Both leave products far from float32's subnormal numbers (below exp(-87)), which are slow.
     """
-    return 2.5 * least(dtype)
+    return (2.5 if factors == 1 else 1.3) * least(dtype)
 
 
 def cut(t: int, longest: int, multiple: int = 1) -> tuple[int, int]:

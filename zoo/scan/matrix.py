@@ -1,9 +1,9 @@
 """Per-channel decay, d_k x d_v state: chunks of two levels, matmuls only, derivative by hand.
 
 With G the running sum of log alpha, token j weighs sum_k q_i k_j exp(G_i - G_j) in token i. A chunk
-has blocks of 4 tokens, and F_r is G at the first token of block r. A query takes exp(G_i - F_r) <= 1,
-a key exp(F_s - G_j) <= exp(60), and each pair of blocks shares exp(F_r - F_s) <= 1. So no factor
-overflows at any decay, and each comes from the log decays between two tokens: no large sums cancel.
+has blocks of 4 tokens; F_r is G at the first token of block r. A query takes exp(G_i - F_r) <= 1, a
+key exp(F_s - G_j) <= exp(60), and each pair of blocks shares exp(F_r - F_s) <= 1. So no factor
+overflows at any decay, and each comes from the log decays between two tokens: nothing cancels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import functools
 import torch
 from torch import Tensor
 
-from zoo.scan.chunks import cut, in_order, kept_where_alive, least, lower, padded, sums
+from zoo.scan.chunks import cut, faintest, in_order, kept_where_alive, least, lower, padded, sums
 from zoo.scan.derivative import Kernel, Tensors, differentiable
 from zoo.spec import Decay
 
@@ -40,7 +40,7 @@ def scan(
     log = decay.log()
     assert log is not None
     log = log.expand(b if log.dim() == 4 else 1, t, h, k.shape[3])  # b t h k
-    # Longer chunks cost more within them and pass on fewer states, which matters when those are wide.
+    # Longer chunks cost more inside and pass on fewer states, which pays where states are wide.
     n, c = cut(t, 16 if d_v < 128 else 32, BLOCK)
     o, state = differentiable(KERNEL, *(chunked(x, h, n, c) for x in (q, k, v, log)), state)
     return o.permute(0, 1, 3, 2, 4).flatten(1, 2)[:, :t], state
@@ -76,8 +76,8 @@ class Factors:
         c, smallest = log.shape[3], least(log.dtype)
         r = c // BLOCK
         x = sums(exponents(c, log.dtype, log.device), log.clamp(min=smallest))
-        # A query may bring exp(-60), which leaves this much before products are subnormal and slow.
-        x[:, :, :, 2 * c : 2 * c + r + 1].clamp_(min=1.3 * smallest)
+        # A query may bring exp(-60).
+        x[:, :, :, 2 * c : 2 * c + r + 1].clamp_(min=faintest(log.dtype, 2))
         # A key may bring exp(60), so what it is multiplied with must go that much deeper.
         x[:, :, :, 2 * c + r + 1 :].clamp_(min=4 * smallest)
         parts = x.exp_().split((c, c, r, 1, r, r * r), dim=3)
@@ -110,7 +110,7 @@ def backward(
     """Decay gradients come as dG_i = q_i dq_i - k_i dk_i: no exponential is differentiated.
 
     A token's own weight is left out of it (no decay touches it), and so are sums that would cancel:
-    what stays for log alpha_t are pairs j < t <= i and the states that pass from one side to the other.
+    what stays for log alpha_t are pairs j < t <= i and states passed from one side to the other.
     """
     q, k, v, log = (x.transpose(0, 1) for x in inputs[:4] if x is not None)  # n b h c k
     c, d_k, f = q.shape[3], q.shape[4], Factors(log)

@@ -1,7 +1,7 @@
 """One decay per head, or none: chunks whose attention map is q k^T times a table of decays.
 
 The table sums the log decays between two tokens directly, not as a difference of running sums, in
-which precision would cancel. Without a decay there is no table. One head of q and k serves them all.
+which precision would cancel. Without a decay there is no table. One head of q and k serves all.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def scan(
     if log is None:
         o, added = W.tril() @ v, keys @ v  # b h n c v, b h n k v
     else:
-        log = log.expand(b if log.dim() == 4 else 1, t, h, 1).clamp(min=faintest(log.dtype))
+        log = log.expand(b if log.dim() == 4 else 1, t, h, 1).clamp(min=faintest(log.dtype, 2))
         since, between = products(chunked(log, n, c))
         o, added = (W * between).tril() @ v, keys @ (v * between[:, :, :, -1:].transpose(3, 4))
         whole = since[:, :, :, -1:]  # b h n 1 1
@@ -61,7 +61,7 @@ def products(log: Tensor) -> tuple[Tensor, Tensor]:
     """log: b h n c 1. Returns the product of alphas over tokens 0 to i (b h n c 1), and over tokens
     j+1 to i (b h n c c; entries with j > i are 1)."""
     rows, taken = masks(log.shape[3], log.dtype, log.device)
-    x = sums(rows, log * taken).clamp(min=faintest(log.dtype)).exp()  # b h n c 1+c
+    x = sums(rows, log * taken).clamp(min=faintest(log.dtype, 2)).exp()  # b h n c 1+c
     return x[..., :1], x[..., 1:]
 
 

@@ -79,7 +79,7 @@ class Segments:
         """Fills in alphas and states. start: b k h. Returns the state after the last token."""
         _, k, v, step, alpha, states = self.at(part)
         torch.mul(step.unsqueeze(2), -self.inputs[4], out=alpha)
-        alpha.clamp_(min=faintest(alpha.dtype)).exp_()
+        alpha.clamp_(min=faintest(alpha.dtype, 1)).exp_()
         states[0] = start
         torch.mul(k, v.unsqueeze(2), out=states[1:])
         alphas, rows = alpha.unbind(0), states.unbind(0)

@@ -1,7 +1,7 @@
 """d_k = 1, the vector state: a two-level scan of h_t = alpha_t h_{t-1} + k_t v_t, by hand.
 
-All chunks run at once, token by token from an empty state; then states pass from chunk to chunk; then
-every token adds its share of what came in. Axes are b t v h inside, and steps write in place.
+All chunks run at once, token by token from an empty state; then states pass from chunk to chunk;
+then every token adds its share of what came in. Axes are b t v h inside, and steps write in place.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ def scan(
     return (o.flip(1) if reverse else o).transpose(2, 3), end.transpose(1, 2).unsqueeze(2)
 
 
-def chunks(t: int) -> tuple[int, int]:
-    """n, c: the steps within a chunk and those between chunks are both sequential."""
-    return cut(t, 64 if t <= 64 else 32)
+def chunks(v: Tensor) -> tuple[int, int]:
+    """n, c: the steps inside a chunk and those between chunks are sequential. One chunk is best for
+    few tokens, and where a token has so many numbers that its own arithmetic outweighs its call."""
+    b, t, d_v, h = v.shape
+    return (1, t) if t <= 64 or b * d_v * h >= 4096 else cut(t, 32)
 
 
 def decays(log: Tensor, n: int, c: int, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,18 +51,18 @@ def decays(log: Tensor, n: int, c: int, mask: Tensor) -> tuple[Tensor, Tensor]:
     b, t, h = log.shape
     logs = log.new_empty(b, n * c, h)
     logs[:, t:] = 0.0
-    torch.clamp(log, min=faintest(log.dtype), out=logs[:, :t])
+    torch.clamp(log, min=faintest(log.dtype, 1), out=logs[:, :t])
     shape = (b, n, c, 1, h)
     if n == 1:
         return logs.exp_().view(shape), logs.view(shape)  # the second is not needed
-    summed = sums(mask, logs.view(b * n, c, h)).clamp_(min=faintest(log.dtype))
+    summed = sums(mask, logs.view(b * n, c, h)).clamp_(min=faintest(log.dtype, 1))
     return logs.exp_().view(shape), summed.exp_().view(shape)
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor, log: Tensor, start: Tensor, read: int) -> Tensors:
     """q, k: b t h; v: b t v h; log: b t h; start: b v h; read: 1 after, 0 before the update."""
     b, t, d_v, h = v.shape
-    n, c = chunks(t)
+    n, c = chunks(v)
     alpha, since = decays(log, n, c, lower(c, 0, v.dtype, v.device))
     S = v.new_empty(b, 1 + n * c, d_v, h)  # S[:, i] is the state before token i
     S[:, 0], S[:, t + 1 :] = start, 0.0
@@ -85,7 +87,7 @@ def backward(
     """The same scan over the gradient of the states, from the last token to the first."""
     (q, k, v, log, _), (S,) = inputs, kept
     b, t, d_v, h = v.shape
-    n, c = chunks(t)
+    n, c = chunks(v)
     alpha, until = decays(log, n, c, lower(c, 1, v.dtype, v.device).T)
     E = v.new_empty(b, 1 + n * c, d_v, h)  # E[:, i] is the gradient of S[:, i]
     E[:, :read], E[:, t + read :] = 0.0, 0.0

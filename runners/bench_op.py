@@ -1,0 +1,171 @@
+"""CPU time of the scan operator, forward and backward, beside plain loops: `lazoo bench op`."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from zoo.scan import explain, scan
+from zoo.spec import Decay
+
+Tensors = dict[str, Tensor]
+Form = Callable[[Tensors], Tensor]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of one timing. kind: of the decay; q and k have one head for all where it is `ssm`."""
+
+    name: str
+    kind: str
+    b: int
+    t: int
+    h: int
+    d_k: int
+    d_v: int
+
+
+SHAPES = (
+    Shape("matrix", "channel", 8, 256, 2, 64, 64),
+    Shape("scalar", "head", 8, 256, 2, 64, 64),
+    Shape("vector", "head", 8, 512, 128, 1, 1),
+    Shape("ssm", "ssm", 8, 512, 128, 16, 1),
+    # What a model of width 64 asks for at the quick preset's length.
+    Shape("matrix-quick", "channel", 32, 32, 2, 32, 32),
+    Shape("keep-quick", "keep", 32, 32, 1, 273, 65),
+    Shape("vector-quick", "head", 32, 32, 64, 1, 2),
+    Shape("ssm-quick", "ssm", 32, 32, 128, 16, 1),
+)
+
+
+@dataclass(frozen=True)
+class OpTime:
+    """Seconds of CPU time of one forward and backward pass, gradients to every input.
+
+    slower: this form's median divided by the median of the backend that "auto" takes.
+    """
+
+    shape: Shape
+    form: str
+    repeats: int
+    shortest: float
+    median: float
+    slower: float
+
+
+def bench_op(
+    shapes: Sequence[Shape] = SHAPES, repeats: int = 20, seconds: float = 3.0
+) -> list[OpTime]:
+    """Times every form that can run each shape, on one thread.
+
+    repeats: timed calls of a form, after one that is not timed. seconds: no further call is begun
+    after that long, so that a very slow form is timed once, its first call.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return [found for shape in shapes for found in bench_shape(shape, repeats, seconds)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def bench_shape(shape: Shape, repeats: int, seconds: float) -> list[OpTime]:
+    x, times = inputs(shape), {}
+    for name, form in forms_of(shape).items():
+        begin, taken = time.perf_counter(), [forward_backward(form, x)]
+        while len(taken) <= repeats and time.perf_counter() - begin < seconds:
+            taken.append(forward_backward(form, x))
+        times[name] = taken[1:] or taken
+    fast = median(times["auto"])
+    return [
+        OpTime(shape, name, len(taken), min(taken), median(taken), median(taken) / fast)
+        for name, taken in times.items()
+    ]
+
+
+def inputs(shape: Shape) -> Tensors:
+    """Normal q, k, v; steps whose log decays are logsigmoid of a normal; rates 1, 2 ... for ssm."""
+    torch.manual_seed(0)
+    b, t, h, d_k = shape.b, shape.t, shape.h, shape.d_k
+    heads = 1 if shape.kind == "ssm" else h
+    x = {"q": torch.randn(b, t, heads, d_k), "k": torch.randn(b, t, heads, d_k)}
+    x["v"] = torch.randn(b, t, h, shape.d_v)
+    if shape.kind != "keep":
+        width = d_k if shape.kind == "channel" else 1
+        x["step"] = torch.nn.functional.softplus(torch.randn(b, t, h, width))
+    if shape.kind == "ssm":
+        x["step"] = 0.1 * x["step"]
+        x["rate"] = torch.arange(1.0, d_k + 1).repeat(h, 1)
+    return {name: y.requires_grad_() for name, y in x.items()}
+
+
+def forms_of(shape: Shape) -> dict[str, Form]:
+    """The backend that "auto" takes, the plain loops and, where it is installed, mambapy's scan."""
+    forms: dict[str, Form] = {
+        "auto": operator,
+        "loop, unbind": partial(plain_loop, indexing=False),
+        "loop, indexing": partial(plain_loop, indexing=True),
+    }
+    if importlib.util.find_spec("mambapy") and shape.d_v == 1 and shape.kind in ("head", "ssm"):
+        forms["mambapy"] = mambapy_scan
+    return forms
+
+
+def forward_backward(form: Form, x: Tensors) -> float:
+    begin = time.process_time()
+    o = form(x)
+    torch.autograd.grad(o.sum(), list(x.values()))
+    return time.process_time() - begin
+
+
+def decay_of(x: Tensors) -> Decay:
+    return Decay(x.get("step"), x.get("rate"))
+
+
+def backend_of(shape: Shape) -> str:
+    """Name of the backend behind "auto"."""
+    x = inputs(shape)
+    reasons = explain(x["q"], x["k"], x["v"], decay_of(x))
+    return next(name for name, reason in reasons.items() if not reason)
+
+
+def operator(x: Tensors) -> Tensor:
+    return scan(x["q"], x["k"], x["v"], decay_of(x))[0]
+
+
+def plain_loop(x: Tensors, indexing: bool) -> Tensor:
+    """What one writes first: all alphas at once, then a loop; indexing: over y[:, t], else unbind."""
+    v, log = x["v"], decay_of(x).log()
+    b, t, h, d_v = v.shape
+    alpha = torch.ones(()) if log is None else log.exp()
+    alpha = alpha.expand(b, t, h, x["k"].shape[3])  # b t h k
+
+    def token(y: Tensor, i: int, each: Sequence[Tensor]) -> Tensor:
+        return y[:, i] if indexing else each[i]
+
+    rows = {n: (y, () if indexing else y.unbind(1)) for n, y in (*x.items(), ("alpha", alpha))}
+    S, o = v.new_zeros(b, h, x["k"].shape[3], d_v), []
+    for i in range(t):
+        q_t, k_t, v_t, alpha_t = (
+            token(rows[n][0], i, rows[n][1]) for n in ("q", "k", "v", "alpha")
+        )
+        S = alpha_t.unsqueeze(-1) * S + k_t.unsqueeze(-1) * v_t.unsqueeze(-2)  # b h k v
+        o.append((q_t.unsqueeze(-2) @ S).squeeze(-2))
+    return torch.stack(o, dim=1)
+
+
+def mambapy_scan(x: Tensors) -> Tensor:
+    """The same by mambapy's parallel scan, which wants every alpha and k v as b t h k."""
+    from mambapy.pscan import pscan  # pyright: ignore[reportMissingImports]
+
+    log = decay_of(x).log()
+    assert log is not None
+    states = pscan(log.exp(), x["k"] * x["v"])  # b t h k
+    return (states * x["q"]).sum(-1, keepdim=True)
