@@ -12,7 +12,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from zoo.scan import explain, scan
+from zoo.scan import choose, scan
 from zoo.spec import Decay
 
 Tensors = dict[str, Tensor]
@@ -49,7 +49,7 @@ SHAPES = (
 class OpTime:
     """Seconds of CPU time of one forward and backward pass, gradients to every input.
 
-    slower: this form's median divided by the median of the backend that "auto" takes.
+    slower: this form's median divided by that of the backend that "auto" takes, which comes first.
     """
 
     shape: Shape
@@ -58,6 +58,19 @@ class OpTime:
     shortest: float
     median: float
     slower: float
+
+
+HEADER = ("shape", "form", "median", "shortest", "slower", "calls")
+
+
+def line(found: OpTime) -> tuple[str, ...]:
+    """A row under HEADER."""
+    milliseconds = (f"{1e3 * x:,.2f} ms" for x in (found.median, found.shortest))
+    return (
+        *(found.shape.name, found.form),
+        *milliseconds,
+        *(f"{found.slower:.2f} x", str(found.repeats)),
+    )
 
 
 def bench_op(
@@ -78,12 +91,12 @@ def bench_op(
 
 def bench_shape(shape: Shape, repeats: int, seconds: float) -> list[OpTime]:
     x, times = inputs(shape), {}
-    for name, form in forms_of(shape).items():
+    for name, form in forms_of(shape, x).items():
         begin, taken = time.perf_counter(), [forward_backward(form, x)]
         while len(taken) <= repeats and time.perf_counter() - begin < seconds:
             taken.append(forward_backward(form, x))
         times[name] = taken[1:] or taken
-    fast = median(times["auto"])
+    fast = median(next(iter(times.values())))
     return [
         OpTime(shape, name, len(taken), min(taken), median(taken), median(taken) / fast)
         for name, taken in times.items()
@@ -106,10 +119,10 @@ def inputs(shape: Shape) -> Tensors:
     return {name: y.requires_grad_() for name, y in x.items()}
 
 
-def forms_of(shape: Shape) -> dict[str, Form]:
+def forms_of(shape: Shape, x: Tensors) -> dict[str, Form]:
     """The backend that "auto" takes, the plain loops and, where it is installed, mambapy's scan."""
     forms: dict[str, Form] = {
-        "auto": operator,
+        choose(x["q"], x["k"], x["v"], decay_of(x)): operator,
         "loop, unbind": partial(plain_loop, indexing=False),
         "loop, indexing": partial(plain_loop, indexing=True),
     }
@@ -129,19 +142,12 @@ def decay_of(x: Tensors) -> Decay:
     return Decay(x.get("step"), x.get("rate"))
 
 
-def backend_of(shape: Shape) -> str:
-    """Name of the backend behind "auto"."""
-    x = inputs(shape)
-    reasons = explain(x["q"], x["k"], x["v"], decay_of(x))
-    return next(name for name, reason in reasons.items() if not reason)
-
-
 def operator(x: Tensors) -> Tensor:
     return scan(x["q"], x["k"], x["v"], decay_of(x))[0]
 
 
 def plain_loop(x: Tensors, indexing: bool) -> Tensor:
-    """What one writes first: all alphas at once, then a loop; indexing: over y[:, t], else unbind."""
+    """What one writes first: all alphas at once, then a loop over y[:, t] or over y.unbind(1)."""
     v, log = x["v"], decay_of(x).log()
     b, t, h, d_v = v.shape
     alpha = torch.ones(()) if log is None else log.exp()

@@ -15,7 +15,7 @@ COMMANDS = {
     "mqar": "run or sweep multi-query associative recall, then table and plot",
     "table": "write a table again, from stored rows alone",
     "plot": "write a plot again, from stored rows alone",
-    "bench": "time one training step",
+    "bench": "time a training step, or the scan operator alone",
     "doctor": "what this machine can run, what is missing, the command that fixes it",
 }
 EXAMPLES = (

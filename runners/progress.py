@@ -114,7 +114,7 @@ def view() -> View:
 
 
 def titles(runs: Sequence[Run]) -> dict[str, str]:
-    """A name for each run by key: model, width, learning rate, and as little else as tells apart."""
+    """A name for each run by key: model, width, learning rate, and what else tells runs apart."""
     fields = {run.key: run.model_dump() for run in runs}
     known = dict.fromkeys(name for content in fields.values() for name in content)
     order = [*FIRST, *(name for name in known if name not in FIRST)]

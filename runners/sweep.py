@@ -70,18 +70,17 @@ def sweep(
     todo = [run for key, run in asked.items() if key not in done]
     todo.sort(key=lambda run: (-cost(run), run.key))
     files = tuple((str(path.resolve()), hashes[name]) for name, path in (plugins or {}).items())
+    order = Order(Path(out), presets or {}, files, timeout)
     new: dict[str, Row] = {}
     try:
-        with _signals(), contextlib.ExitStack() as stack:
+        with _signals():
             view.begin(todo, len(asked) - len(todo), min(engine.jobs, len(todo)), cost)
-            events = engine.execute(todo, Order(Path(out), presets or {}, files, timeout))
-            stack.callback(getattr(events, "close", lambda: None))
-            for event in events:
-                if isinstance(event, Lost):
-                    event = _settle(event, store, before.get(event.run.key))
-                if isinstance(event, Finished):
-                    new[event.run.key] = event.row
-                view.event(event)
+            with contextlib.closing(engine.execute(todo, order)) as events:
+                for event in events:
+                    told = _settle(event, store, before) if isinstance(event, Lost) else event
+                    if isinstance(told, Finished):
+                        new[told.run.key] = told.row
+                    view.event(told)
     except Stopped as stop:
         stored = settled(store, runs, plugins or {})
         raise Stopped(stop.number, len(stored), len(asked)) from None
@@ -114,10 +113,10 @@ def _is_settled(row: Row, hashes: Mapping[str, str]) -> bool:
     return row["status"] in SETTLED and (row.get("plugin_sha256") or "") == content
 
 
-def _settle(lost: Lost, store: Store, before: Row | None) -> Finished:
+def _settle(lost: Lost, store: Store, before: Mapping[str, Row]) -> Finished:
     """Stores the row of a lost run, unless its worker stored one before it went."""
     now = {row["key"]: row for row in store.read(lost.run.task)}.get(lost.run.key)
-    if now is None or now == before:
+    if now is None or now == before.get(lost.run.key):
         store.append(lost.row)
         now = lost.row
     return Finished(lost.run, lost.worker, now)

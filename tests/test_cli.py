@@ -67,7 +67,9 @@ def refused(capsys, *argv):
         ("mqar --plugin mine.py", "mine.py"),
         ("models metla", "did you mean metala?"),
         ("check metla", "did you mean metala?"),
-        ("bench metla", "did you mean metala?"),
+        ("bench step metla", "did you mean metala?"),
+        ("bench stpe", "step"),
+        ("bench op matirx", "did you mean matrix?"),
         ("table mqra", "did you mean mqar?"),
         ("plot mqra", "did you mean mqar?"),
         ("table mqar", "no rows of mqar in runs; type lazoo mqar --preset quick"),
@@ -275,7 +277,14 @@ def test_doctor_finds_a_folder_that_cannot_be_written(capsys):
 
 def test_bench_times_a_step(capsys):
     shape = ("--d-model", "8", "--length", "16", "--pairs", "2", "--batch", "4")
-    assert main(["bench", "attention", *shape, "--steps", "2", "--json"]) == 0
+    assert main(["bench", "step", "attention", *shape, "--steps", "2", "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)
     assert told["step_seconds"] > 0
     assert told["tokens_per_second"] == pytest.approx(64 / told["step_seconds"])
+
+
+def test_bench_times_the_operator_beside_loops(capsys):
+    assert main(["bench", "op", "ssm-quick", "--repeats", "1", "--seconds", "0"]) == 0
+    said = capsys.readouterr().out
+    assert "loop, unbind" in said
+    assert "ssm-quick: b 32, t 32" in said

@@ -90,11 +90,11 @@ def test_the_most_expensive_run_comes_first(tmp_path):
 
     class Order(View):
         def event(self, event):
-            started.extend([event.run.model] if isinstance(event, Started) else [])
+            started.extend([event.run.key] if isinstance(event, Started) else [])
 
     runs = [Light("a", updates=2), Light("b", updates=9), Light("c", updates=5)]
     sweep(runs, tmp_path, engine(1), cost=lambda run: run.updates, view=Order())
-    assert started == ["b", "c", "a"]
+    assert started == ["b-ok", "c-ok", "a-ok"]
 
 
 def test_rows_name_the_preset_of_their_run(tmp_path):
@@ -107,9 +107,9 @@ def test_a_torn_line_is_named_and_its_run_done_again(tmp_path):
     sweep([Light("a"), Light("b")], tmp_path, engine(1))
     file = next(tmp_path.glob("light.*.jsonl"))
     file.write_bytes(file.read_bytes()[:-9])
-    lines = Lines(io.StringIO())
-    assert sweep([Light("a"), Light("b")], tmp_path, engine(1), view=lines).executed == 1
-    assert f"{file}: 1 line" in lines.stream.getvalue()
+    stream = io.StringIO()
+    assert sweep([Light("a"), Light("b")], tmp_path, engine(1), view=Lines(stream)).executed == 1
+    assert f"{file}: 1 line" in stream.getvalue()
     assert Path(f"{file}.damaged").exists()
 
 
@@ -132,21 +132,22 @@ def test_each_gpu_gets_its_own_workers(tmp_path):
         make("locla")
 
 
-def test_progress_names_what_varies_and_what_came_out(tmp_path):
-    lines = Lines(io.StringIO())
-    runs = [Light("a", updates=2), Light("b", updates=3), Light("c", "raise", updates=3)]
-    sweep(runs, tmp_path, engine(1), view=lines)
-    said = lines.stream.getvalue()
+def test_progress_says_how_many_and_what_came_out(tmp_path):
+    stream = io.StringIO()
+    runs = [Light("a"), Light("b"), Light("c", "raise")]
+    sweep(runs, tmp_path, engine(1), view=Lines(stream))
+    said = stream.getvalue()
     assert "3 runs: 3 to do, 1 at a time" in said
-    assert "1/3 a updates 2: score 0.500, 5 updates, 0.0 s" in said
+    assert "1/3 a: score 0.500, 5 updates, 0.0 s" in said
     assert "failed after 0.0 s: ArithmeticError" in said
 
 
 def test_bars_end_with_every_run_and_keep_the_lines(tmp_path):
-    bars = Bars(io.StringIO())
+    stream = io.StringIO()
+    bars = Bars(stream)
     sweep([Light("a"), Light("b", "SIGKILL")], tmp_path, engine(1), view=bars)
     assert not bars.running
-    assert "ended by SIGKILL" in bars.stream.getvalue()
+    assert "ended by SIGKILL" in stream.getvalue()
 
 
 def test_titles_name_the_model_and_only_what_tells_runs_apart():

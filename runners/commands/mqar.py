@@ -78,7 +78,8 @@ def main(argv: Sequence[str]) -> int:
             view=progress.view(),
         )
     except Stopped as stop:
-        print(f"{stop}; the same command does the rest:\n  {command}", file=sys.stderr)
+        how = "--force begins anew" if options.force else "the same command does the rest"
+        print(f"{stop}; {how}:\n  {command}", file=sys.stderr)
         return 128 + stop.number
     except RuntimeError as error:  # no worker could start
         print(f"lazoo {NAME}: {error}; lazoo doctor may know why", file=sys.stderr)
@@ -132,12 +133,9 @@ def dry_run(runs: list[Mqar], options: Sweep, engine: Engine, plugins: Mapping[s
     todo = [run for run in runs if run.key not in stored]
     print(f"{progress.counted(len(runs))}, {len(runs) - len(todo)} stored, {len(todo)} to do")
     if todo:
+        sys.stdout.flush()
         torch.set_num_threads(1)
-
-        def tell(done: int, total: int) -> None:
-            print(f"\rtiming shape {done + 1} of {total}", end="", file=sys.stderr, flush=True)
-
-        found = estimate(todo, tell if sys.stderr.isatty() else None)
+        found = estimate(todo, _tell)
         seconds = max(found.seconds / engine.jobs, max(shape.seconds for shape in found.shapes))
         print(
             f"at most {progress.duration(seconds)} with {engine.jobs} at a time on this machine's"
@@ -145,6 +143,15 @@ def dry_run(runs: list[Mqar], options: Sweep, engine: Engine, plugins: Mapping[s
             " stop_at end sooner"
         )
     return 0
+
+
+def _tell(done: int, total: int) -> None:
+    """On a terminal one line that counts, elsewhere one line."""
+    if sys.stderr.isatty():
+        end = "\n" if done + 1 == total else ""
+        print(f"\rtiming shape {done + 1} of {total}", end=end, file=sys.stderr, flush=True)
+    elif not done:
+        print(f"timing a few steps of {total} shapes", file=sys.stderr, flush=True)
 
 
 def _arguments() -> type:

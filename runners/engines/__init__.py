@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -88,7 +88,7 @@ class Engine(Protocol):
 
     @property
     def jobs(self) -> int: ...
-    def execute(self, runs: Sequence[Run], order: Order) -> Iterator[Event]: ...
+    def execute(self, runs: Sequence[Run], order: Order) -> Generator[Event]: ...
 
 
 def make(name: str, jobs: int = 0) -> Engine:

@@ -10,7 +10,7 @@ import queue
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from runners.engines import Event, Finished, Lost, Order, Reached, Run, Said, Started
@@ -63,7 +63,7 @@ class Local:
     def jobs(self) -> int:
         return len(self._slots)
 
-    def execute(self, runs: Sequence[Run], order: Order) -> Iterator[Event]:
+    def execute(self, runs: Sequence[Run], order: Order) -> Generator[Event]:
         """Runs start in the given order. Raises OSError where a row cannot be written."""
         crew = Crew(self._command, self._threads, self._slots[: len(runs)], order)
         waiting = deque(runs)

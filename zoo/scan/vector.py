@@ -6,6 +6,8 @@ then every token adds its share of what came in. Axes are b t v h inside, and st
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -121,12 +123,6 @@ def total(x: Tensor) -> Tensor:
     return x.squeeze(2) if x.shape[2] == 1 else x.sum(2)
 
 
-def kernel(read: int) -> Kernel:
-    return Kernel(
-        lambda *inputs: forward(*inputs, read=read),
-        lambda *gradients: backward(*gradients, read=read),
-        inputs=5,
-    )
-
-
-AFTER, BEFORE = kernel(1), kernel(0)
+AFTER, BEFORE = (
+    Kernel(partial(forward, read=read), partial(backward, read=read), inputs=5) for read in (1, 0)
+)
