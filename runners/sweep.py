@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from results.store import Row, Store
-from runners.engines import Engine, Finished, Lost, Order, Run
+from runners.engines import Engine, Event, Finished, Lost, Order, Run
 from runners.progress import View
 
 # A run that diverged would diverge again: that is a result, and only `force` repeats it.
@@ -66,21 +66,16 @@ def sweep(
     view, store, asked = view or View(), Store(out), {run.key: run for run in runs}
     hashes = {name: _sha256(path) for name, path in (plugins or {}).items()}
     before = _read(store, asked.values(), view)
-    done = {} if force else {k: r for k, r in before.items() if _is_settled(r, hashes)}
+    done = {} if force else {k: before[k] for k in asked if _is_settled(before.get(k), hashes)}
     todo = [run for key, run in asked.items() if key not in done]
     todo.sort(key=lambda run: (-cost(run), run.key))
     files = tuple((str(path.resolve()), hashes[name]) for name, path in (plugins or {}).items())
     order = Order(Path(out), presets or {}, files, timeout)
-    new: dict[str, Row] = {}
     try:
         with _signals():
-            view.begin(todo, len(asked) - len(todo), min(engine.jobs, len(todo)), cost)
+            view.begin(todo, len(done), min(engine.jobs, len(todo)), cost)
             with contextlib.closing(engine.execute(todo, order)) as events:
-                for event in events:
-                    told = _settle(event, store, before) if isinstance(event, Lost) else event
-                    if isinstance(told, Finished):
-                        new[told.run.key] = told.row
-                    view.event(told)
+                new = _follow(events, store, before, view)
     except Stopped as stop:
         stored = settled(store, runs, plugins or {})
         raise Stopped(stop.number, len(stored), len(asked)) from None
@@ -89,12 +84,25 @@ def sweep(
     return Swept([new.get(key) or done[key] for key in asked], len(new))
 
 
+def _follow(
+    events: Iterable[Event], store: Store, before: Mapping[str, Row], view: View
+) -> dict[str, Row]:
+    """The new rows by key. before: the rows that were stored when the sweep began."""
+    new: dict[str, Row] = {}
+    for event in events:
+        told = _settle(event, store, before) if isinstance(event, Lost) else event
+        if isinstance(told, Finished):
+            new[told.run.key] = told.row
+        view.event(told)
+    return new
+
+
 def settled(store: Store, runs: Iterable[Run], plugins: Mapping[str, Path]) -> dict[str, Row]:
     """The stored rows, by key, of those runs that need not be run."""
     hashes = {name: _sha256(path) for name, path in plugins.items()}
     asked = {run.key: run for run in runs}
     rows = _read(store, asked.values(), View())
-    return {key: rows[key] for key in asked if key in rows and _is_settled(rows[key], hashes)}
+    return {key: rows[key] for key in asked if _is_settled(rows.get(key), hashes)}
 
 
 def _read(store: Store, runs: Iterable[Run], view: View) -> dict[str, Row]:
@@ -107,8 +115,10 @@ def _read(store: Store, runs: Iterable[Run], view: View) -> dict[str, Row]:
     return rows
 
 
-def _is_settled(row: Row, hashes: Mapping[str, str]) -> bool:
+def _is_settled(row: Row | None, hashes: Mapping[str, str]) -> bool:
     """Whether a row needs no further run. A plugin's rows count for the same file content only."""
+    if row is None:
+        return False
     content = hashes.get(str(row.get("model", "")).partition(":")[0], "")
     return row["status"] in SETTLED and (row.get("plugin_sha256") or "") == content
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from runners import bench_op
 from zoo.scan import BACKENDS, Read, choose, explain, matrix, scalar, scan, ssm, vector
-from zoo.scan.chunks import least
+from zoo.scan.chunks import least, lower
 from zoo.spec import Decay
 
 Tensors = dict[str, Tensor]
@@ -198,6 +198,38 @@ def test_ssm_rebuilds_the_states_of_long_sequences(
     monkeypatch.setattr(ssm, "KEPT", 0)
     monkeypatch.setattr(ssm, "SEGMENT", tokens * x["state"].numel())
     assert_close(run(x, "ssm"), run(x, "loop"), x)
+
+
+@pytest.mark.parametrize("kept", [0, 500])
+@safe
+def test_vmap_of_the_backward_pass_alone_gives_jacobians(
+    geometry: str, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = example(geometry, "logsigmoid", 11, torch.float64)
+    # ssm: forward keeps its states, or cuts time, where the mapped backward would choose otherwise.
+    monkeypatch.setattr(ssm, "KEPT", kept)
+    monkeypatch.setattr(ssm, "SEGMENT", 5 * x["state"].numel())
+    decay = Decay(x.get("step"), x.get("rate"))
+
+    def outputs(v: Tensor, backend: str) -> Tensor:
+        return scan(x["q"], x["k"], v, decay, backend=backend)[0].sum((0, 2, 3))
+
+    jacobian = torch.func.jacrev(outputs)
+    got = jacobian(x["v"], GEOMETRIES[geometry][0])
+    torch.testing.assert_close(got, jacobian(x["v"], "loop"), rtol=1e-12, atol=1e-12)
+
+
+@safe
+def test_inference_mode_leaves_nothing_behind_that_training_stumbles_over(geometry: str) -> None:
+    x, backend = example(geometry, "logsigmoid", 23, torch.float32), GEOMETRIES[geometry][0]
+    for module in (matrix.exponents, scalar.masks, lower):
+        module.cache_clear()
+    with torch.inference_mode():
+        decay = Decay(x.get("step"), x.get("rate"))
+        o, end = scan(x["q"], x["k"], x["v"], decay, state=x["state"], backend=backend)
+    trained = run(x, backend)
+    assert torch.equal(o, trained["o"])
+    assert torch.equal(end, trained["end"])
 
 
 @pytest.mark.parametrize("decay", DECAYS)

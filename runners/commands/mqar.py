@@ -20,7 +20,7 @@ from runners.commands.table import print_rows, write_table
 from runners.config import Mqar
 from runners.engines import Engine, make
 from runners.estimate import estimate
-from runners.sweep import Stopped, settled, sweep
+from runners.sweep import Stopped, Swept, settled, sweep
 
 NAME = "mqar"
 EXAMPLES = (
@@ -59,9 +59,7 @@ def main(argv: Sequence[str]) -> int:
         runs = wanted(options.preset, axes.given(arguments.fields, Mqar), list(plugins))
         engine = make(options.engine, options.jobs)
         if options.timeout < 0:
-            raise ValueError(
-                f"timeout {options.timeout:g} is negative; type --timeout 0 for no limit"
-            )
+            raise ValueError(f"timeout {options.timeout:g} is negative; --timeout 0 is no limit")
     if options.dry_run:
         return dry_run(runs, options, engine, plugins)
     command = typed(NAME, argv)
@@ -84,18 +82,18 @@ def main(argv: Sequence[str]) -> int:
     except RuntimeError as error:  # no worker could start
         print(f"lazoo {NAME}: {error}; lazoo doctor may know why", file=sys.stderr)
         return 1
+    return report(swept, options.out, command)
+
+
+def report(swept: Swept, out: Path, command: str) -> int:
+    """Prints the table of these runs; writes tables and plots of all rows in the folder."""
     print_rows(NAME, swept.rows, command)
-    rows = Store(options.out).read(NAME)
-    for path in (
-        *write_table(NAME, rows, options.out, command),
-        *write_plot(NAME, rows, options.out, command),
-    ):
-        print(path)
+    rows = Store(out).read(NAME)
+    files = write_table(NAME, rows, out, command)
+    print(*files, *write_plot(NAME, rows, out, command), sep="\n")
     for row in swept.failed:
-        print(
-            f"{row['status']}: {row['model']} d{row['d_model']} lr {row['lr']:g}: {row['error']}",
-            file=sys.stderr,
-        )
+        what = f"{row['model']} d{row['d_model']} lr {row['lr']:g}"
+        print(f"{row['status']}: {what}: {row['error']}", file=sys.stderr)
     return int(bool(swept.failed))
 
 

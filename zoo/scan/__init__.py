@@ -75,7 +75,6 @@ def choose(
     check(q, k, v, decay, read, state)
     if backend == "auto" and v.shape[1] == 1:
         return loop.NAME  # one token is one step
-    reasons: dict[str, str] = {}
     for module in BACKENDS:
         if backend in ("auto", module.NAME):
             reason = module.refuses(q, k, v, decay, read=read, reverse=reverse, state=state)

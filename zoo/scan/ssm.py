@@ -10,14 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo.scan.chunks import faintest, in_order
+from zoo.scan.chunks import cut, faintest, in_order
 from zoo.scan.derivative import Kernel, Tensors, differentiable
 from zoo.spec import Decay
 
 NAME = "ssm"
-SEGMENT = (
-    2**18
-)  # numbers in a segment's buffer: 1 MiB, so that three stay in or near a core's cache
+SEGMENT = 2**18  # numbers in a buffer: 1 MiB, so that three stay in or near a core's cache
 KEPT = 2**22  # alphas and states up to this many numbers each (16 MiB) are kept instead of rebuilt
 
 
@@ -58,9 +56,13 @@ class Segments:
         """inputs: as in forward. kept: what forward kept; None: room for it."""
         self.inputs, state = inputs, inputs[5]
         t = inputs[2].shape[1]
-        length = min(max(SEGMENT // state.numel(), 4), t)
+        # Under vmap backward may see a larger batch than forward did: what was kept decides.
+        self.keep = t * state.numel() <= KEPT if kept is None else len(kept) == 2
+        n, length = cut(t, max(SEGMENT // state.numel(), 4))
+        if kept is not None and not self.keep:
+            n = kept[0].shape[1]
+            length = -(-t // n)
         self.parts = [slice(i, min(i + length, t)) for i in range(0, t, length)]
-        self.keep = t * state.numel() <= KEPT
         rows = t if self.keep else length
         if kept is None or not self.keep:
             self.alpha = state.new_empty(rows, *state.shape)  # t b k h
