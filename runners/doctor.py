@@ -20,10 +20,10 @@ from zoo.scan import BACKENDS
 INSTALL = "python -m pip install --constraint constraints.txt"
 # Distribution, the module it brings, the extra it belongs to, and what it is for.
 OPTIONAL = (
-    ("triton", "triton", "gpu", "kernels of this project on an NVIDIA GPU"),
-    ("flash-linear-attention", "fla", "gpu", "kernels of flash-linear-attention"),
-    ("mamba-ssm", "mamba_ssm", "mamba", "Mamba's own kernel; compiles CUDA while it installs"),
-    ("causal-conv1d", "causal_conv1d", "mamba", "Mamba's own convolution; compiles CUDA as well"),
+    ("triton", "triton", "gpu", "for GPU kernels; no scan backend uses it yet"),
+    ("flash-linear-attention", "fla", "gpu", "GPU kernels that no scan backend uses yet"),
+    ("mamba-ssm", "mamba_ssm", "mamba", "Mamba's CUDA kernel; no scan backend uses it yet"),
+    ("causal-conv1d", "causal_conv1d", "mamba", "Mamba's CUDA convolution; nothing uses it yet"),
 )
 D_MODEL, TOKENS = 32, 16  # of the model that asks every backend
 

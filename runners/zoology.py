@@ -22,13 +22,13 @@ def figure2() -> list[Mqar]:
     initialisation, with everything odd in them: r + LN(r) as channel mixer, weight decay on all
     parameters, a cosine stepped once an epoch, rows never shuffled, and the test set as stopping
     and selection set. 512/64 is commented out there but is in the paper's figure. Based is a
-    BaseConv layer, then Based. Different here: Based has 16 features (8 there); data and
-    initialisation come from other random streams; RWKV-4 runs in float32 (bfloat16 there); Mamba's
-    last norm is an RMSNorm (LayerNorm there). Hyena, H3 and BaseConv are not in the zoo.
+    BaseConv layer, then Based with 8 features. Different here: data and initialisation come from
+    other random streams; RWKV-4 runs in float32 (bfloat16 there); Mamba's last norm is an RMSNorm
+    (LayerNorm there). Hyena, H3 and BaseConv are not in the zoo.
     """
     runs: list[Mqar] = []
     for length, pairs in ((64, 4), (128, 8), (256, 16), (512, 64)):
-        for model in ("attention:one_head+biased", "based:one_head", "rwkv4", "mamba"):
+        for model in ("attention:one_head+biased", "based:one_head+features8", "rwkv4", "mamba"):
             base = figure2_run(model, length, pairs)
             runs += grid(base, d_model=WIDTHS, lr=logspace(-4, -2, 4))
     return runs
@@ -38,9 +38,9 @@ def mixed() -> list[Mqar]:
     """Based (arXiv 2402.18668), Figure 2: trained on 64 to 256 tokens, tested on 64 to 1024.
 
     From HazyResearch/zoology arxiv24_based_figure2/configs.py at d88d6f5: segments in the listed
-    order, never shuffled, random filler, no positions, layer 0 a BaseConv except for Mamba. Trainer
-    as in `zoology-figure2`. Different here: only Based with 16 features and Mamba with a state of
-    16 (8, 16 and 24 there); mixers that are not in the zoo are left out.
+    order, never shuffled, random filler, no positions, layer 0 a BaseConv except for Mamba; Based
+    with 8, 16 and 24 features, Mamba with states of 8, 16 and 24. Trainer as in `zoology-figure2`.
+    Mixers that are not in the zoo are left out.
     """
     mixture = MIXTURES["zoology"]
     batch, epochs = 256, 32
@@ -48,12 +48,16 @@ def mixed() -> list[Mqar]:
     runs: list[Mqar] = []
     for model, widths in (
         ("attention:one_head+biased", (64, 128)),
+        ("based:one_head+features8", (48, 64, 128)),
         ("based:one_head", (48, 64, 128)),
+        ("based:one_head+features24", (48, 64, 128)),
+        ("mamba:state8", (64, 128, 256)),
         ("mamba", (64, 128, 256)),
+        ("mamba:state24", (64, 128, 256)),
     ):
         fields = {**trainer(model), "mixture": "zoology", "batch": batch}
         fields |= {"updates": epochs * epoch, "evaluate_every": epoch}
-        if model != "mamba":
+        if not model.startswith("mamba"):
             fields["first_mixer"] = "base_conv"
         runs += grid(Mqar(model=model, **fields), d_model=widths, lr=logspace(-3, -1.5, 4))
     return runs

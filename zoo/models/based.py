@@ -16,7 +16,6 @@ from zoo import maps
 from zoo.spec import Normaliser, Spec, State, divided
 
 FEATURES = 16
-EXPANDED = 1 + FEATURES + FEATURES**2
 
 
 def taylor(x: Tensor) -> Tensor:
@@ -26,9 +25,23 @@ def taylor(x: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(x[..., :1]), x * f**-0.25, squares * (2 * f) ** -0.5], dim=-1)
 
 
+def expanded(f: int) -> int:
+    return 1 + f + f**2
+
+
 def state(d: int) -> State:
     heads = max(1, d // 64)
-    return State(heads, EXPANDED, divided("based", d, heads))
+    return State(heads, expanded(FEATURES), divided("based", d, heads))
+
+
+def with_features(spec: Spec, f: int) -> Spec:
+    """The same with f features a head before the expansion."""
+    return replace(
+        spec,
+        state=lambda d: replace(spec.state(d), d_k=expanded(f)),
+        f_q=maps.feature_map("Taylor", taylor, maps.linear("q", channels=f)),
+        f_k=maps.feature_map("Taylor", taylor, maps.linear("k", channels=f)),
+    )
 
 
 SPEC = Spec(
@@ -45,5 +58,7 @@ SPEC = Spec(
 )
 
 VARIANTS = {
-    "one_head": lambda spec: replace(spec, state=lambda d: State(1, EXPANDED, d)),
+    "one_head": lambda spec: replace(spec, state=lambda d: State(1, spec.state(d).d_k, d)),
+    "features8": lambda spec: with_features(spec, 8),
+    "features24": lambda spec: with_features(spec, 24),
 }

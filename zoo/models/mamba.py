@@ -7,6 +7,7 @@ the S6 core only (g = 1, W_O = I); this is the block that is benchmarked.
 """
 
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -86,3 +87,9 @@ SPEC = Spec(
     f_g=maps.linear("g", activation="silu", of="x"),
     w_o=maps.output(init=rescaled),
 )
+
+VARIANTS = {
+    # State sizes of zoology's sweeps; 16 is the paper's.
+    "state8": lambda spec: replace(spec, state=lambda d: State(2 * d, 8, 1)),
+    "state24": lambda spec: replace(spec, state=lambda d: State(2 * d, 24, 1)),
+}

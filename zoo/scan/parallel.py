@@ -2,6 +2,7 @@
 
 Quadratic in length and never chosen by itself: the third form that the certificate compares, and
 the way to look at a model's map (MetaLA Eq. 18).
+Weights come from differences of running sums, so it is for float64, or for moderate decays.
 """
 
 from __future__ import annotations
