@@ -42,7 +42,7 @@ def load(name: str) -> Spec:
     for variant in wanted.split("+") if wanted else []:
         if variant not in known:
             raise ValueError(
-                f"{model} has no variant {variant!r}{suggest(variant, list(known))}; "
+                f"{model} has no variant {variant!r}{suggest(variant, list(known)) or ';'} "
                 f"its variants are {', '.join(known) or 'none'} (lazoo models {model})"
             )
         spec = known[variant](spec)
@@ -107,7 +107,7 @@ def _module(name: str) -> ModuleType:
         return _plugins[name]
     if name not in names():
         raise ValueError(
-            f"model {name!r} is not in the zoo{suggest(name, names())} "
+            f"model {name!r} is not in the zoo{suggest(name, names()) or '.'} "
             f"It has: {', '.join(names())} (lazoo models shows them; --plugin FILE adds one)"
         )
     for entry in entry_points(group=ENTRY_POINTS, name=name):
