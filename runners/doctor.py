@@ -78,7 +78,9 @@ def optional(name: str, module: str, extra: str, use: str) -> Fact:
     if importlib.util.find_spec(module) is None:
         good = False if torch.cuda.is_available() else None
         need = "" if good is False else " (of use with an NVIDIA GPU only)"
-        return Fact(name, good, f"not installed: {use}{need}", f"{INSTALL} --editable '.[{extra}]'")
+        # Both of mamba's libraries compile against the torch that is there.
+        how = f"{INSTALL} --no-build-isolation" if extra == "mamba" else INSTALL
+        return Fact(name, good, f"not installed: {use}{need}", f"{how} --editable '.[{extra}]'")
     try:
         said = version(name)
     except PackageNotFoundError:

@@ -113,8 +113,7 @@ def loss(model: Model, batch: Batch) -> Tensor:
     """Mean cross entropy over the labelled positions, nats."""
     tokens, positions, targets = batch
     hidden = labelled(model, tokens, positions).flatten(0, 1)  # (b p) d
-    head = model.embedding if model.unembedding is None else model.unembedding
-    return head_loss(hidden, head.weight, targets.flatten())
+    return head_loss(hidden, model.head_weight, targets.flatten())
 
 
 def scores(model: Model, segments: list[Segment], precision: str) -> list[float]:

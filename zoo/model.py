@@ -100,10 +100,14 @@ class Model(nn.Module):
             layers.append(kept)
         return self.norm(x), {"position": start + tokens.shape[1], "layers": layers}
 
+    @property
+    def head_weight(self) -> Tensor:
+        """vocabulary x d: the embedding's own weight where the two are tied."""
+        return (self.embedding if self.unembedding is None else self.unembedding).weight
+
     def head(self, hidden: Tensor) -> Tensor:
         """hidden: ... d -> logits: ... vocabulary. Where labels are few, give it those only."""
-        weight = self.embedding.weight if self.unembedding is None else self.unembedding.weight
-        return F.linear(hidden, weight)
+        return F.linear(hidden, self.head_weight)
 
     def forward(self, tokens: Tensor, state: ModelState | None = None) -> tuple[Tensor, ModelState]:
         hidden, state = self.hidden(tokens, state)
