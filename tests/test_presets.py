@@ -41,7 +41,7 @@ def test_reference_is_quick_at_one_width_for_longer():
     runs = presets.preset("reference")
     assert {run.d_model for run in runs} == {64}
     assert min(run.updates for run in runs) > presets.QUICK.updates
-    assert len(runs) == 8 * 3
+    assert len(runs) == 8 * 4
 
 
 def test_paper_is_figure_3():
