@@ -78,9 +78,9 @@ def reference() -> list[Mqar]:
     pass without it HGRN's best rate was the lowest. Training still stops above 0.99.
 
     One seed says little about a model that sits on the plateau of guessing for most of its budget.
-    Seen beside this preset: Mamba at 0.01, 3,000 updates and a warm-up of 300 reaches 0.97 with seed
-    0 and 0.21 with seed 1; with its own convolution and 2,000 updates it stays at 0.27 (seed 0 at
-    0.003, seed 1 at 0.01).
+    Seen beside this preset: Mamba at 0.01, 3,000 updates and a warm-up of 300 reaches 0.97 with
+    seed 0 and 0.21 with seed 1; with its own convolution and 2,000 updates it stays at 0.27 (seed 0
+    at 0.003, seed 1 at 0.01).
     """
     longer = {"d_model": 64, "updates": 7000, "warmup": 700, "evaluate_every": 250}
     return grid(changed(QUICK, **longer), model=QUICK_MODELS, lr=(0.001, *QUICK_RATES))
