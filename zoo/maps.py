@@ -339,11 +339,6 @@ def output(*, bias: bool = False, init: Init = torch_default) -> Built:
     return Built("y W_O" + (" + b_O" if bias else ""), build)
 
 
-def identity_output() -> Built:
-    """W_O = I, for models that leave the mixing of channels to what follows."""
-    return Built("y", lambda dims: nn.Identity())
-
-
 def at_least_float32(x: Tensor) -> Tensor:
     """Decays are computed in float32 whatever the run's precision; float64 stays float64."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from zoo.scan.chunks import in_order
 from zoo.spec import Decay
 
 NAME = "parallel"
@@ -21,39 +22,22 @@ def refuses(
     return ""
 
 
+@in_order
 def scan(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    decay: Decay,
-    *,
-    read: str,
-    reverse: bool,
-    state: Tensor | None,
+    q: Tensor, k: Tensor, v: Tensor, decay: Decay, state: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Shapes as in zoo.scan.scan. Memory is b h t t k: for short sequences."""
-    if reverse:
-        q, k, v, decay = q.flip(1), k.flip(1), v.flip(1), flipped(decay)
+    """Shapes as in zoo.scan.scan, forwards, read after the update. Memory is b t t h k."""
     b, t, h, _ = v.shape
     shape = (b, t, h, k.shape[3])
-    log = decay.log()
-    log = torch.zeros(shape, dtype=v.dtype, device=v.device) if log is None else log.expand(shape)
+    q, k, log = q.expand(shape), k.expand(shape), decay.log()
+    log = torch.zeros_like(k) if log is None else log.expand(shape)
     total = log.cumsum(1)  # b t h k
-    read_at = total if read == "after" else total - log
-    rows, columns = read_at.unsqueeze(2), total.unsqueeze(1)  # b t 1 h k, b 1 s h k
-    seen = torch.ones(t, t, dtype=torch.bool, device=v.device).tril(0 if read == "after" else -1)
-    exponent = (rows - columns).masked_fill(~seen[:, :, None, None], 0.0).clamp(max=0.0)
-    weights = torch.einsum(
-        "bthk,btshk,bshk->btsh", q.expand(shape), exponent.exp(), k.expand(shape)
-    )
-    weights = weights.masked_fill(~seen[:, :, None], 0.0)
-    o = torch.einsum("btsh,bshv->bthv", weights, v)
-    end = torch.einsum("bshk,bshv->bhkv", (total[:, -1:] - total).exp() * k, v)
+    seen = torch.ones(t, t, dtype=torch.bool, device=v.device).tril()[:, :, None, None]
+    exponent = total.unsqueeze(2) - total.unsqueeze(1)  # b t s h k
+    weights = exponent.masked_fill(~seen, 0.0).clamp(max=0.0).exp().masked_fill(~seen, 0.0)
+    o = torch.einsum("bthk,btshk,bshk,bshv->bthv", q, weights, k, v)
+    end = torch.einsum("bshk,bshk,bshv->bhkv", (total[:, -1:] - total).exp(), k, v)
     if state is not None:
-        o = o + torch.einsum("bthk,bhkv->bthv", q * read_at.exp(), state)
+        o = o + torch.einsum("bthk,bhkv->bthv", q * total.exp(), state)
         end = end + total[:, -1].exp().unsqueeze(-1) * state
-    return (o.flip(1) if reverse else o), end
-
-
-def flipped(decay: Decay) -> Decay:
-    return Decay(None if decay.step is None else decay.step.flip(1), decay.rate)
+    return o, end
