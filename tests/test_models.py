@@ -94,6 +94,13 @@ def test_a_named_convolution_replaces_the_models_own(name: str) -> None:
     assert state_bytes(own, 8) != state_bytes(named, 8) or name == "mamba"
 
 
+def test_tokens_beyond_the_learned_positions_are_refused() -> None:
+    net = model("attention", positions="learned", max_length=4)
+    _, state = net(torch.zeros(1, 4, dtype=torch.int64))
+    with pytest.raises(ValueError, match="5 tokens, but positions were learned for 4"):
+        net(torch.zeros(1, 1, dtype=torch.int64), state)
+
+
 def test_conv_names_are_refused_with_an_example() -> None:
     with pytest.raises(ValueError, match="k4-silu"):
         model("metala", conv="4")

@@ -93,7 +93,10 @@ class Model(nn.Module):
         start = state["position"] if state else 0
         x = self.embedding(tokens)  # b t d
         if self.position is not None:
-            x = x + self.position.weight[start : start + tokens.shape[1]]
+            end, longest = start + tokens.shape[1], self.position.num_embeddings
+            if end > longest:
+                raise ValueError(f"{end} tokens, but positions were learned for {longest}")
+            x = x + self.position.weight[start:end]
         x, layers = self.dropout(x), []
         for i, block in enumerate(self.blocks):
             x, kept = block(x, state["layers"][i] if state else None, start, self.shared)
