@@ -94,6 +94,16 @@ def test_a_named_convolution_replaces_the_models_own(name: str) -> None:
     assert state_bytes(own, 8) != state_bytes(named, 8) or name == "mamba"
 
 
+@pytest.mark.parametrize(("name", "std"), [("attention", 0.01), ("rwkv4", 0.02), ("based", 0.02)])
+def test_zoology_rescales_what_it_calls_out_proj(name: str, std: float) -> None:
+    net = model(name, d_model=256, initialisation="zoology")
+    # 65,536 draws: the spread is known to 0.3 %.
+    assert net.mixers()[0].w_o.weight.std().item() == pytest.approx(std, rel=0.02)  # pyright: ignore
+    assert net.mixers()[0].f_v.get_parameter(
+        "weight" if name != "rwkv4" else "inner.weight"
+    ).std().item() == pytest.approx(0.02, rel=0.02)
+
+
 def test_tokens_beyond_the_learned_positions_are_refused() -> None:
     net = model("attention", positions="learned", max_length=4)
     _, state = net(torch.zeros(1, 4, dtype=torch.int64))

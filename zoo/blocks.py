@@ -84,17 +84,20 @@ class BaseConv(nn.Module):
         return y * self.projection(x) + x, {"tail": full[:, t:].clone()}
 
 
-def zoology_initialisation(model: Model, spec: Spec) -> None:
-    """N(0, 0.02) for every matrix of a projection and embedding, zero biases; named rescale.
+# Their output projections are not called out_proj where zoology has or takes them from.
+NOT_RESCALED = ("Based", "GLA", "RWKV-4")
 
-    zoology/model.py::_init_weights: out_proj and fc2 get 0.02 / sqrt(2 depth); mixers that call
-    their output otherwise (Based, BaseConv) are not rescaled there, and so are not here.
-    State-space models keep their own initialisation, with the output projection divided by
-    sqrt(depth).
+
+def zoology_initialisation(model: Model, spec: Spec) -> None:
+    """N(0, 0.02) for every matrix of a projection and embedding, zero biases; rescale by name.
+
+    zoology/model.py::_init_weights: parameters called out_proj and fc2 get 0.02 / sqrt(2 depth).
+    State-space models keep their own initialisation there, with the output projection divided by
+    sqrt(depth), and so they do here.
     """
     depth = len(model.blocks)
     keeps_own = spec.family == "state-space model"
-    renamed = spec.label == "Based"
+    renamed = spec.label in NOT_RESCALED
     for name, parameter in model.named_parameters():
         last = name.rpartition(".")[2]
         in_mixer = ".mixer." in name
