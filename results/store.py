@@ -67,10 +67,6 @@ class Store:
                 self.warnings.append(set_aside(path, damaged))
         return union(rows)
 
-    def done(self, task: str) -> set[str]:
-        """Keys that need no further run."""
-        return {row["key"] for row in self.read(task) if row["status"] == "ok"}
-
     def _new_writer(self) -> None:
         self._pid = os.getpid()
         self._writer = f"{self._pid}-{secrets.token_hex(6)}"

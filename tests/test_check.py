@@ -12,7 +12,8 @@ import zoo
 from zoo import maps
 from zoo.check import certify
 from zoo.maps import Projection
-from zoo.spec import Decay, Dims, Spec, Stream
+from zoo.mixer import Mixer
+from zoo.spec import Decay, Dims, Normaliser, Spec, Stream
 
 GLA = zoo.load("gla")
 
@@ -110,3 +111,25 @@ def test_a_decay_of_the_wrong_sign_is_found() -> None:
 def test_a_sound_model_passes() -> None:
     spec: Spec = replace(GLA, label="sound")
     assert certify(spec, "sound", d_model=32, conv="own", length=512).ok
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(GLA, order="gate_norm"),
+        replace(zoo.load("linformer"), normaliser=Normaliser("clamp", 1e-2)),
+        replace(GLA, read="before"),
+    ],
+    ids=["gate before norm", "clamped normaliser", "read before the update"],
+)
+def test_switches_that_no_model_of_the_zoo_uses_yet_are_sound(changed: Spec) -> None:
+    result = certify(changed, "changed", d_model=32, conv="own", length=512)
+    assert not [f for f in result.findings if f.passed is False]
+
+
+def test_gate_before_norm_is_the_norm_of_the_gated_output() -> None:
+    mixer, x = Mixer(replace(GLA, order="gate_norm"), 32), torch.randn(2, 5, 32)
+    s, o = Stream(x), torch.randn(2, 5, 4, 8)
+    assert mixer.f_g is not None
+    assert mixer.norm is not None
+    torch.testing.assert_close(mixer._normalise_and_gate(o, s), mixer.norm(o * mixer.f_g(s)))

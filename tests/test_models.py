@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import zoo
 from zoo import maps
+from zoo.blocks import BaseConv
 from zoo.check import PROPERTIES, certificate
 from zoo.mixer import Mixer
 from zoo.model import Model, decay_groups, parameters_by_role, state_bytes
+from zoo.rotation import rope
 from zoo.spec import State, formula
 
 NAMES = [*zoo.names(), *(f"{name}:{v}" for name in zoo.names() for v in zoo.variants(name))]
@@ -40,10 +43,19 @@ def test_certificate_holds_with_a_named_convolution(name: str) -> None:
     assert not failed, "\n".join(failed)
 
 
-@pytest.mark.parametrize("name", zoo.names())
-def test_decoding_token_by_token_gives_the_same_logits(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, {"positions": "learned", "max_length": 9}) for name in zoo.names()),
+        ("attention", {"positions": "rope"}),
+        ("based", {"first_mixer": "base_conv", "channel_mixer": "mlp"}),
+    ],
+)
+def test_decoding_token_by_token_gives_the_same_logits(
+    name: str, options: dict[str, object]
+) -> None:
     tokens = torch.arange(18).reshape(2, 9) % 32
-    net = model(name, positions="learned", max_length=9).double().eval()
+    net = model(name, **options).double().eval()
     whole, _ = net(tokens)
     state, steps = None, []
     for t in range(9):
@@ -109,6 +121,20 @@ def test_tokens_beyond_the_learned_positions_are_refused() -> None:
     _, state = net(torch.zeros(1, 4, dtype=torch.int64))
     with pytest.raises(ValueError, match="5 tokens, but positions were learned for 4"):
         net(torch.zeros(1, 1, dtype=torch.int64), state)
+
+
+def test_base_conv_is_a_convolution_times_a_projection_plus_its_input() -> None:
+    net, x = BaseConv(6, kernel=3).double(), torch.randn(2, 7, 6, dtype=torch.float64)
+    weight = net.conv.unsqueeze(1)  # d 1 kernel
+    conv = F.conv1d(F.pad(x.mT, (2, 0)), weight, net.conv_bias, groups=6).mT  # b t d
+    torch.testing.assert_close(net(x)[0], conv * net.projection(x) + x)
+
+
+def test_rope_scores_depend_on_the_distance_alone() -> None:
+    q, k = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64)
+    scores = [(rope(q, at + 3) * rope(k, at)).sum() for at in (0, 5, 4096)]
+    torch.testing.assert_close(scores[1:], scores[:1] * 2)
+    assert (rope(q, 4) * rope(k, 0)).sum() != scores[0]
 
 
 def test_conv_names_are_refused_with_an_example() -> None:

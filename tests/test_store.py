@@ -165,7 +165,6 @@ def test_a_read_only_folder_can_be_read(tmp_path, monkeypatch):
 
 def test_a_folder_that_is_not_there_has_no_rows(tmp_path):
     assert Store(tmp_path / "nowhere").read("mqar") == []
-    assert Store(tmp_path / "nowhere").done("mqar") == set()
 
 
 def test_tasks_with_a_common_beginning_do_not_mix(tmp_path):
@@ -183,13 +182,6 @@ def test_ok_beats_a_failure_and_otherwise_the_newest_wins(tmp_path):
     newer = {**ok, "value": 0.6, "time": "2026-01-02T00:00:00+00:00"}
     store.append(newer)
     assert store.read("mqar") == [newer]
-
-
-def test_done_has_the_keys_of_ok_rows_alone(tmp_path):
-    store = Store(tmp_path)
-    for status in ("ok", "diverged", "oom", "failed", "timeout"):
-        store.append(row(key=status, status=status))
-    assert store.done("mqar") == {"ok"}
 
 
 def test_merging_is_copying_files_and_doing_it_twice_changes_nothing(tmp_path):

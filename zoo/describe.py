@@ -75,7 +75,7 @@ def normed(spec: Spec, norm: str) -> str:
 
 
 def decay_kind(spec: Spec, d_model: int) -> str:
-    """`softmax`, or the decay's geometry and whether it depends on the token."""
+    """The decay's geometry and whether it depends on the token; "-" for softmax attention."""
     if spec.mix == "softmax":
         return "-"
     mixer = Mixer(spec, d_model, layer=0, depth=2)

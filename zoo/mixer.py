@@ -72,6 +72,7 @@ class Mixer(nn.Module):
         s.u = s.u if self.local is None else self.local(s)  # b t d_u
         s.decay = self.f_alpha(s)
         s.k, s.q, s.v = self.f_k(s), self.f_q(s), self.f_v(s)  # b t h k, b t h k, b t h v
+        self._check(s)
         o, kept = self._attend(s, state) if self.spec.mix == "softmax" else self._scan(s, state)
         if self.now is not None:
             o = o + self.now(s)
@@ -94,7 +95,6 @@ class Mixer(nn.Module):
     def _scan(self, s: Stream, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The recurrence, with everything that happens to q, k, v and o directly around it."""
         spec, decay, v = self.spec, s.decay, s.v
-        self._check(s)
         if decay.angle is not None:
             v = rotate(v, decay.angle, s.start, backwards=True)
         if spec.normaliser is not None:
