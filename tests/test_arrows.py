@@ -14,7 +14,7 @@ SEES = {
     "zoo.spec": (),
     "zoo.maps": ("zoo.spec",),
     "zoo.models": ("zoo.spec", "zoo.maps"),
-    "zoo.scan": ("zoo.spec", "zoo.scan"),
+    "zoo.scan": ("zoo.spec", "zoo.scan", "zoo.rotation"),
     "zoo.mixer": (
         *("zoo.spec", "zoo.maps", "zoo.scan"),
         *("zoo.rotation", "zoo.running_max", "zoo.softmax"),

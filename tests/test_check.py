@@ -133,3 +133,39 @@ def test_gate_before_norm_is_the_norm_of_the_gated_output() -> None:
     assert mixer.f_g is not None
     assert mixer.norm is not None
     torch.testing.assert_close(mixer._normalise_and_gate(o, s), mixer.norm(o * mixer.f_g(s)))
+
+
+FUTURE = ("causal", "recurrent = chunked = parallel", "state hand-over")
+
+
+class SeesTheMean(nn.Module):
+    formula = "x W_v + mean"
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.inner = maps.linear("v")(dims)
+
+    def forward(self, s: Stream) -> Tensor:
+        v = self.inner(s)
+        return v + v.mean(1, keepdim=True)
+
+
+def test_what_is_excluded_by_design_is_listed_and_not_held_against_a_model() -> None:
+    changed = replace(GLA, f_v=SeesTheMean, by_design=dict.fromkeys(FUTURE, "takes the mean"))
+    found = certify(changed, "changed", d_model=32, conv="own", length=64)
+    assert found.ok
+    evidence = {f.name: (f.passed, f.evidence) for f in found.findings}
+    assert all(evidence[name][0] is None for name in FUTURE)
+    assert evidence["causal"][1].startswith("not so by design: takes the mean (gradient from the")
+
+
+def test_a_property_wrongly_excluded_by_design_fails() -> None:
+    changed = replace(GLA, by_design={"causal": "we thought"})
+    found = certify(changed, "changed", d_model=32, conv="own", length=64)
+    assert {f.name: f.passed for f in found.findings}["causal"] is False
+
+
+def test_an_unknown_property_excluded_by_design_is_refused() -> None:
+    changed = replace(GLA, by_design={"casual": "?"})
+    with pytest.raises(ValueError, match="by_design names casual; properties are shapes, causal"):
+        certify(changed, "changed", d_model=32, conv="own", length=64)

@@ -22,7 +22,8 @@ Outcome = tuple[bool | None, str]
 
 @dataclass(frozen=True)
 class Finding:
-    """One property: passed (None where it does not apply) and what was seen, in words."""
+    """One property: passed (None where it does not apply, or is excluded by the model's design) and
+    what was seen, in words."""
 
     name: str
     passed: bool | None
@@ -93,6 +94,11 @@ def certificate(
 def certify(spec: Spec, name: str, *, d_model: int, conv: str, length: int) -> Certificate:
     """The same for a Spec that is in no file."""
     subject = Subject(spec, d_model, conv)
+    unknown = sorted(set(spec.by_design) - set(PROPERTIES))
+    if unknown:
+        raise ValueError(
+            f"{name}: by_design names {', '.join(unknown)}; properties are {', '.join(PROPERTIES)}"
+        )
     model = Model(spec, vocabulary=64, d_model=d_model, depth=2, conv=conv)
     findings = []
     for what, check in PROPERTIES.items():
@@ -101,6 +107,11 @@ def certify(spec: Spec, name: str, *, d_model: int, conv: str, length: int) -> C
             passed, evidence = decays(subject, length) if check is decays else check(subject)
         except (RuntimeError, AssertionError, ValueError, TypeError) as error:
             passed, evidence = False, f"{type(error).__name__}: {error}"
+        reason = spec.by_design.get(what)
+        if reason is not None:
+            # A model that has the property after all is declared wrongly.
+            evidence = f"not so by design: {reason} ({evidence})"
+            passed = False if passed else None
         findings.append(Finding(what, passed, evidence))
     roles = {k: n for k, n in parameters_by_role(model).items() if k not in ("embedding", "head")}
     return Certificate(name, d_model, conv, findings, roles, state_bytes(model, 64))
@@ -123,7 +134,9 @@ def causality(subject: Subject) -> Outcome:
     changed[:, 20:] += 1
     moved = (run(subject, mixer, changed)[0] - y)[:, :20].abs().max().item()
     reach = (run(subject, mixer, changed)[0] - y)[:, 20:].abs().max().item()
-    passed = leak == 0 and moved < EXACT and reach > 0
+    # Nothing may flow back, unless by the rounding of a Fourier transform, which mixes all tokens.
+    flowed = leak >= EXACT if mixer.backend_ran == "fft" else leak > 0
+    passed = not flowed and moved < EXACT and reach > 0
     return passed, f"gradient from the future {leak:.1e}, change of the past {moved:.1e}"
 
 
@@ -135,8 +148,11 @@ def forms(subject: Subject) -> Outcome:
         whole = run(subject, subject.mixer(), x)[0]
         others = [stepwise(subject, subject.mixer(), x)]
         if subject.spec.mix == "scan":
+            # The written-out map takes b t t h k floats.
+            small = t <= 37 or subject.mixer().dims.heads * subject.mixer().dims.d_k <= 512
             others += [
-                run(subject, subject.mixer(backend), x)[0] for backend in ("loop", "parallel")
+                run(subject, subject.mixer(backend), x)[0]
+                for backend in ("loop", *["parallel"] * small)
             ]
         worst = max([worst, *(relative(other, whole) for other in others)])
     return worst < EXACT, f"t = 1, 7, 37, 97: largest relative difference {worst:.1e}"
@@ -155,7 +171,7 @@ def handover(subject: Subject) -> Outcome:
 
 
 def gradients(subject: Subject) -> Outcome:
-    """Each gradient against central differences along a random direction, in float64."""
+    """Each gradient against differences of fourth order along a random direction, in float64."""
     mixer, x = subject.mixer(), subject.input(2, 19)
     weight = torch.randn_like(x)
     tensors = {"x": x.requires_grad_(), **dict(mixer.named_parameters())}
@@ -172,43 +188,56 @@ def gradients(subject: Subject) -> Outcome:
             return False, f"gradient of {name} is {'missing' if gradient is None else 'not finite'}"
         direction = torch.randn_like(tensor)
         with torch.no_grad():
-            tensor.add_(step * direction)
-            above = loss()
-            tensor.sub_(2 * step * direction)
-            below = loss()
-            tensor.add_(step * direction)
-        expected, found = (above - below) / (2 * step), (gradient * direction).sum()
+            start, at = tensor.clone(), {}
+            for i in (-2, -1, 1, 2):
+                tensor.copy_(start + i * step * direction)
+                at[i] = loss()
+            tensor.copy_(start)
+        expected = (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * step)
+        found = (gradient * direction).sum()
         scale = max(gradient.norm().item(), expected.abs().item(), floor)
         error = (found - expected).abs().item() / scale
         if error > worst:
             worst, culprit = error, name
-    # Truncation is of order step^2, rounding at most 1e-10 |loss| or 1e-7 of the floor.
+    # Truncation is of order step^4, rounding at most 1e-10 |loss| or 1e-7 of the floor.
     return worst < 1e-6, f"{len(tensors)} tensors against differences: {worst:.1e} ({culprit})"
 
 
 def decays(subject: Subject, length: int) -> Outcome:
     """Decays a thousand times weaker and stronger: finite, and no slower."""
-    if subject.spec.mix == "softmax":
+    if subject.spec.mix != "scan":
         return None, "no decay"
-    seconds, grad_length = {}, min(length, 4096)
-    for factor in (1e-3, 1.0, 1e3):
-        mixer = scaled_decay(subject.mixer(dtype=torch.float32), factor)
-        x = subject.input(1, length, torch.float32)
-        with torch.no_grad():
-            run(subject, mixer, x[:, :256])
-            begin = time.process_time()
-            y = run(subject, mixer, x)[0]
-            seconds[factor] = time.process_time() - begin
-        short = x[:, :grad_length].clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(run(subject, mixer, short)[0].square().mean(), short)
+    x, seconds, ratio = subject.input(1, length, torch.float32), {}, 0.0
+    mixers = {
+        factor: scaled_decay(subject.mixer(dtype=torch.float32), factor)
+        for factor in (1e-3, 1.0, 1e3)
+    }
+    for factor, mixer in mixers.items():
+        short = x[:, : min(length, 4096)].clone().requires_grad_()
+        y = run(subject, mixer, short)[0]
+        (gradient,) = torch.autograd.grad(y.square().mean(), short)
+        seconds[factor], y = timed(subject, mixer, x)
         if not (y.isfinite().all() and gradient.isfinite().all()):
             return False, f"decay x {factor:g}: not finite at length {length}"
-    ratio = max(seconds.values()) / max(min(seconds.values()), 1e-3)
-    passed = ratio < 4  # subnormal arithmetic costs a factor of 35 and more; noise stays below this
+    # Other programs can slow one of three short runs down, but hardly the same one every time.
+    for _ in range(5):
+        ratio = max(seconds.values()) / max(min(seconds.values()), 1e-3)
+        if ratio < 2:
+            break
+        seconds = {f: min(seconds[f], timed(subject, m, x)[0]) for f, m in mixers.items()}
+    passed = ratio < 4  # subnormal arithmetic costs a factor of 35 and more
     return (
         passed,
         f"length {length}, decay x 1e-3, 1, 1e3: finite; slowest {ratio:.1f} x the fastest",
     )
+
+
+def timed(subject: Subject, mixer: Mixer, x: Tensor) -> tuple[float, Tensor]:
+    """Processor seconds of one forward pass, and its output."""
+    with torch.no_grad():
+        begin = time.process_time()
+        y = run(subject, mixer, x)[0]
+        return time.process_time() - begin, y
 
 
 def state_size(subject: Subject) -> Outcome:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,10 +13,13 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from zoo.spec import Decay, Dims, Map, Stream, formula
+from zoo.spec import Decay, Dims, Erase, Map, Stream, formula
 
 Init = Callable[[Tensor, Dims], object]
-Activation = Literal["none", "silu", "sigmoid", "relu", "gelu", "elu1"]
+Activation = Literal[
+    "none", "silu", "sigmoid", "relu", "gelu", "gelu_tanh", "elu1", "tanh", "softplus", "exp"
+]
+Slot = Literal["q", "k", "v", "g", "alpha", "beta"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda x: x,
@@ -23,10 +27,24 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "relu": F.relu,
     "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "elu1": lambda x: F.elu(x) + 1,
+    "tanh": torch.tanh,
+    "softplus": F.softplus,
+    "exp": torch.exp,
 }
-LETTERS = {"alpha": "α"}
-WRITTEN = {"silu": "SiLU", "sigmoid": "σ", "relu": "ReLU", "gelu": "GeLU", "elu1": "1+ELU"}
+LETTERS = {"alpha": "α", "beta": "β"}
+WRITTEN = {
+    "silu": "SiLU",
+    "sigmoid": "σ",
+    "relu": "ReLU",
+    "gelu": "GeLU",
+    "gelu_tanh": "GeLU",
+    "elu1": "1+ELU",
+    "tanh": "tanh",
+    "softplus": "softplus",
+    "exp": "exp",
+}
 
 
 @dataclass(frozen=True)
@@ -58,12 +76,16 @@ def xavier(gain: float) -> Init:
     return lambda weight, dims: nn.init.xavier_uniform_(weight, gain=gain)
 
 
+def normal(std: float) -> Init:
+    return lambda weight, dims: nn.init.normal_(weight, std=std)
+
+
 def orthogonal(gain: float) -> Init:
     return lambda weight, dims: nn.init.orthogonal_(weight, gain=gain)
 
 
 def linear(
-    slot: Literal["q", "k", "v", "g", "alpha"],
+    slot: Slot,
     *,
     bias: bool = False,
     activation: Activation = "none",
@@ -76,13 +98,13 @@ def linear(
     """act(scale * (u W + b)) split into heads. slot names W and sets the width: h k or h v.
 
     of: `u`, the stream after local, or `x`, the block input. shared: one head that all heads read.
-    channels: per head, where a feature map follows; 0 takes what the state says.
+    channels: per head, where a feature map follows; 0 takes what the state says (1 for beta).
     """
     letter = LETTERS.get(slot, slot)
     written = f"{of} W_{letter}" + (f" + b_{letter}" if bias else "")
 
     def build(dims: Dims) -> nn.Module:
-        per_head = channels or (dims.d_v if slot in ("v", "g") else dims.d_k)
+        per_head = channels or channels_of(slot, dims)
         heads = 1 if shared else dims.heads
         fan_in = dims.d_u if of == "u" else dims.d
         module = Projection(fan_in, heads, per_head, bias, activation, of, scale(dims))
@@ -121,32 +143,156 @@ class Projection(nn.Module):
         return rearrange(y, "b t (h c) -> b t h c", h=self.heads)
 
 
-def low_rank(slot: Literal["alpha"], rank: int, *, init: Init = torch_default) -> Built:
-    """u W1 W2 + b with an inner width of `rank`, the gate projection of GLA (section 4.4)."""
+def channels_of(slot: Slot, dims: Dims) -> int:
+    """Channels per head that the state gives a slot."""
+    return {"v": dims.d_v, "g": dims.d_v, "beta": 1}.get(slot, dims.d_k)
+
+
+def low_rank(
+    slot: Slot,
+    rank: int | Callable[[Dims], int],
+    *,
+    bias: bool = True,
+    inner: Activation = "none",
+    activation: Activation = "none",
+    channels: int = 0,
+    init: Init = torch_default,
+) -> Built:
+    """act(inner(u W1) W2 + b) with an inner width of `rank` (GLA's gate, section 4.4; RWKV's)."""
 
     def build(dims: Dims) -> nn.Module:
-        module = LowRank(dims, rank)
+        per_head = channels or channels_of(slot, dims)
+        width = rank if isinstance(rank, int) else rank(dims)
+        module = LowRank(dims, width, per_head, bias, inner, activation)
         init(module.down, dims)
         init(module.up, dims)
         return module
 
     letter = LETTERS.get(slot, slot)
-    return Built(f"u W1_{letter} W2_{letter} + b_{letter}", build)
+    first = f"u W1_{letter}" if inner == "none" else f"{applied(inner, f'u W1_{letter}')}"
+    written = f"{first} W2_{letter}" + (f" + b_{letter}" if bias else "")
+    return Built(applied(activation, written), build)
 
 
 class LowRank(nn.Module):
-    """The module behind `low_rank`. Returns b t h k."""
+    """The module behind `low_rank`. Returns b t h c."""
 
-    def __init__(self, dims: Dims, rank: int) -> None:
+    def __init__(
+        self,
+        dims: Dims,
+        rank: int,
+        channels: int,
+        bias: bool,
+        inner: Activation,
+        activation: Activation,
+    ) -> None:
         super().__init__()
         self.heads = dims.heads
+        self.inner, self.activation = ACTIVATIONS[inner], ACTIVATIONS[activation]
         self.down = nn.Parameter(torch.empty(rank, dims.d_u))
-        self.up = nn.Parameter(torch.empty(dims.heads * dims.d_k, rank))
-        self.bias = nn.Parameter(uniform(dims.heads * dims.d_k, rank))
+        self.up = nn.Parameter(torch.empty(dims.heads * channels, rank))
+        self.bias = nn.Parameter(uniform(dims.heads * channels, rank)) if bias else None
 
     def forward(self, s: Stream) -> Tensor:
-        y = F.linear(F.linear(s.u, self.down), self.up, self.bias)  # b t (h k)
-        return rearrange(y, "b t (h k) -> b t h k", h=self.heads)
+        y = F.linear(self.inner(F.linear(s.u, self.down)), self.up, self.bias)  # b t (h c)
+        return rearrange(self.activation(y), "b t (h c) -> b t h c", h=self.heads)
+
+
+def part(first: Callable[[Dims], int], slot: Slot, *, shared: bool = False) -> Built:
+    """Channels of u from `first` on, as they are (Mamba-2: x, B and C leave one convolution)."""
+    return Built(
+        f"u[{slot}]",
+        lambda dims: Part(first(dims), 1 if shared else dims.heads, channels_of(slot, dims)),
+    )
+
+
+class Part(nn.Module):
+    """u[first : first + heads * channels], b t h c."""
+
+    def __init__(self, first: int, heads: int, channels: int) -> None:
+        super().__init__()
+        self.first, self.heads, self.channels = first, heads, channels
+
+    def forward(self, s: Stream) -> Tensor:
+        y = s.u[..., self.first : self.first + self.heads * self.channels]
+        return rearrange(y, "b t (h c) -> b t h c", h=self.heads)
+
+
+def convolved(inner: Map, kernel: int, activation: Activation = "none") -> Built:
+    """act(causal depthwise convolution of the inner map's own channels), as DeltaNet has it.
+
+    Where a named short convolution replaces the model's own local mixing, act(inner) alone.
+    """
+
+    def build(dims: Dims) -> nn.Module:
+        return Convolved(inner(dims), kernel if dims.own_local else 1, activation)
+
+    return Built(applied(activation, f"conv{kernel}({formula(inner)})"), build)
+
+
+class Convolved(nn.Module):
+    """weight: (h c) kernel, torch's Conv1d init, no bias; kernel 1 has no weight."""
+
+    def __init__(self, inner: nn.Module, kernel: int, activation: Activation) -> None:
+        super().__init__()
+        self.inner, self.kernel, self.activation = inner, kernel, ACTIVATIONS[activation]
+        self.weight = None
+        if kernel > 1:
+            channels = sum(p.shape[0] for n, p in inner.named_parameters() if n == "weight")
+            bound = kernel**-0.5
+            weight = torch.empty(channels, kernel).uniform_(-bound, bound)
+            self.weight = nn.Parameter(weight)
+            self.state_floats = (kernel - 1) * channels
+
+    def forward(self, s: Stream) -> Tensor:
+        y = self.inner(s)  # b t h c
+        if self.weight is not None:
+            t, heads = y.shape[1], y.shape[2]
+            full = s.past(self, y.flatten(2), self.kernel - 1)
+            y = full[:, :t] * self.weight[:, 0]  # b t (h c)
+            for j in range(1, self.kernel):
+                y = torch.addcmul(y, full[:, j : j + t], self.weight[:, j])
+            y = y.unflatten(2, (heads, -1))
+        return self.activation(y)
+
+
+def unit(inner: Map) -> Built:
+    """inner over its length in each head, sqrt(sum of squares + 1e-6) (fla, modules/l2norm.py)."""
+
+    def phi(x: Tensor) -> Tensor:
+        y = at_least_float32(x)
+        return (y * torch.rsqrt(y.square().sum(-1, keepdim=True) + 1e-6)).to(x.dtype)
+
+    return feature_map("unit", phi, inner)
+
+
+def delta_key(key: Map, beta: Map) -> Built:
+    """beta * key, what the delta rule writes with; `key` itself is left for delta_erase."""
+    written = f"β κ, β = {formula(beta)}, κ = {formula(key)}"
+    return Built(written, lambda dims: DeltaKey(key(dims), beta(dims)))
+
+
+class DeltaKey(nn.Module):
+    def __init__(self, key: nn.Module, beta: nn.Module) -> None:
+        super().__init__()
+        self.key, self.beta = key, beta
+
+    def forward(self, s: Stream) -> Tensor:
+        s.notes["key"] = self.key(s)  # b t h k
+        return self.beta(s) * s.notes["key"]
+
+
+def delta_erase(*, decays: bool) -> Built:
+    """k_t^T (alpha_t key_t): what the key finds in the state, once that has decayed, goes."""
+    return Built("k_tᵀ (α_t ⊙ κ_t)" if decays else "k_tᵀ κ_t", lambda dims: DeltaErase())
+
+
+class DeltaErase(nn.Module):
+    def forward(self, s: Stream) -> Erase:
+        read, log_alpha = s.notes["key"], s.decay.log()
+        if log_alpha is not None:
+            read = read * log_alpha.clamp(min=-80.0).exp()  # exp of less is slow
+        return Erase(write=s.k, read=read)  # b t h k
 
 
 def ones(slot: Literal["q", "k"]) -> Built:
@@ -171,6 +317,22 @@ def feature_map(written: str, phi: Callable[[Tensor], Tensor], inner: Map) -> Bu
         return Then(inner(dims), phi)
 
     return Built(f"{written}({formula(inner)})", build)
+
+
+def real(inner: Map) -> Built:
+    """A real q or k, of half the channels, where the state is complex: its imaginary half is 0."""
+
+    def build(dims: Dims) -> nn.Module:
+        halved = replace(dims, d_k=dims.d_k // 2)
+        return Then(inner(halved), lambda y: torch.cat([y, torch.zeros_like(y)], dim=-1))
+
+    return Built(formula(inner), build)
+
+
+def conjugate(y: Tensor) -> Tensor:
+    """Channels [real | imaginary] -> those of the complex conjugate."""
+    re, im = y.chunk(2, dim=-1)
+    return torch.cat([re, -im], dim=-1)
 
 
 class Then(nn.Module):
@@ -207,6 +369,38 @@ class SigmoidDecay(nn.Module):
 
     def forward(self, s: Stream) -> Decay:
         return Decay(step=-F.logsigmoid(at_least_float32(self.inner(s))) / self.tau)  # b t h k
+
+
+def softplus_decay(inner: Map, least: float, most: float) -> Built:
+    """alpha = exp(-e^A softplus(inner + b)), A per head, e^A uniform between `least` and `most` at
+    the start; b as many per head as inner has channels, and as in `step_bias`."""
+    written = f"exp(-e^A softplus({formula(inner)} + b_α))"
+
+    def build(dims: Dims) -> nn.Module:
+        return SoftplusDecay(inner(dims), dims.heads, least, most)
+
+    return Built(written, build)
+
+
+class SoftplusDecay(nn.Module):
+    no_decay = ("A_log",)
+
+    def __init__(self, inner: nn.Module, heads: int, least: float, most: float) -> None:
+        super().__init__()
+        self.inner = inner
+        self.A_log = nn.Parameter(torch.empty(heads).uniform_(least, most).log())
+        self.bias = nn.Parameter(step_bias(inner, heads))
+
+    def forward(self, s: Stream) -> Decay:
+        step = F.softplus(at_least_float32(self.inner(s) + self.bias))  # b t h 1 or b t h k
+        return Decay(step=step, rate=at_least_float32(self.A_log).exp().unsqueeze(-1))
+
+
+def step_bias(inner: nn.Module, heads: int) -> Tensor:
+    """h 1 or h k, as wide as inner: softplus(b) is log-uniform in 1e-3 to 1e-1 (Mamba's steps)."""
+    width = [p for n, p in inner.named_parameters() if n in ("weight", "up")][-1].shape[0]
+    step = torch.empty(heads, width // heads).uniform_(math.log(1e-3), math.log(1e-1)).exp()
+    return step + torch.log(-torch.expm1(-step))  # inverse softplus
 
 
 def one_minus_alpha() -> Built:
@@ -296,36 +490,48 @@ class Skip(nn.Module):
         return rearrange(s.u * self.weight, "b t (h v) -> b t h v", h=self.heads)
 
 
-def layer_norm(over: Literal["head", "all"], *, affine: bool = False, eps: float = 1e-5) -> Built:
-    """LayerNorm of o over the channels of each head, or over all heads together."""
+Affine = bool | Literal["each"]
+
+
+def layer_norm(over: Literal["head", "all"], *, affine: Affine = False, eps: float = 1e-5) -> Built:
+    """LayerNorm of o over the channels of each head, or over all heads together.
+
+    affine: True has one weight and bias for what is normalised together, so all heads share theirs;
+    "each" has them for every head and channel (GroupNorm).
+    """
     return Built(f"LN_{over}", lambda dims: OutputNorm(dims, over, affine, eps, centre=True))
 
 
-def rms_norm(over: Literal["head", "all"], *, affine: bool = False, eps: float = 1e-5) -> Built:
+def rms_norm(over: Literal["head", "all"], *, affine: Affine = False, eps: float = 1e-5) -> Built:
     """RMSNorm of o, likewise."""
     return Built(f"RMS_{over}", lambda dims: OutputNorm(dims, over, affine, eps, centre=False))
 
 
 class OutputNorm(nn.Module):
-    """Takes and returns o: b t h v. Weights have v entries over a head, h v over all."""
+    """Takes and returns o: b t h v. Weights have v entries over a head, h v over all or each."""
 
     def __init__(
-        self, dims: Dims, over: Literal["head", "all"], affine: bool, eps: float, *, centre: bool
+        self, dims: Dims, over: Literal["head", "all"], affine: Affine, eps: float, *, centre: bool
     ) -> None:
         super().__init__()
-        self.over, self.eps, self.centre = over, eps, centre
-        channels = dims.d_v * (dims.heads if over == "all" else 1)
+        self.over, self.eps, self.centre, self.each = over, eps, centre, affine == "each"
+        channels = dims.d_v * (dims.heads if over == "all" or self.each else 1)
         self.weight = nn.Parameter(torch.ones(channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(channels)) if affine and centre else None
 
     def forward(self, o: Tensor) -> Tensor:
         y = o.flatten(2) if self.over == "all" else o
         shape = y.shape[-1:]
+        weight, bias = (None, None) if self.each else (self.weight, self.bias)
         if self.centre:
-            y = F.layer_norm(y, shape, self.weight, self.bias, self.eps)
+            y = F.layer_norm(y, shape, weight, bias, self.eps)
         else:
-            y = F.rms_norm(y, shape, self.weight, self.eps)
-        return y.view(o.shape)
+            y = F.rms_norm(y, shape, weight, self.eps)
+        y = y.view(o.shape)
+        if self.each and self.weight is not None:
+            y = y * self.weight.view(o.shape[2:])
+            y = y if self.bias is None else y + self.bias.view(o.shape[2:])
+        return y
 
 
 def output(*, bias: bool = False, init: Init = torch_default) -> Built:
@@ -337,6 +543,11 @@ def output(*, bias: bool = False, init: Init = torch_default) -> Built:
         return module
 
     return Built("y W_O" + (" + b_O" if bias else ""), build)
+
+
+def identity_output() -> Built:
+    """W_O = I, for models whose heads together are as wide as the model."""
+    return Built("y", lambda dims: nn.Identity())
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from typing import cast
 
@@ -15,7 +15,7 @@ from zoo import maps, softmax
 from zoo.rotation import rotate
 from zoo.running_max import bonus_weights, rescale
 from zoo.scan import choose, scan
-from zoo.spec import Decay, Dims, Map, Spec, Stream
+from zoo.spec import Decay, Dims, Map, Normaliser, Spec, Stream
 
 CONV = re.compile(r"k(\d+)(?:-(silu|relu|gelu))?")
 
@@ -42,7 +42,7 @@ class Mixer(nn.Module):
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        state = spec.state(d_model)
+        state = spec.layer_state(spec.state(d_model), layer)
         dims = Dims(d_model, spec.d_u(d_model), *(state.heads, state.d_k, state.d_v))
         self.spec, self.backend, self.positions = spec, backend, positions
         self.attention_dropout = attention_dropout
@@ -52,9 +52,11 @@ class Mixer(nn.Module):
         self.local = built(spec.local if conv == "own" else named_conv(conv), dims)
         self.f_alpha = spec.f_alpha(dims)
         self.f_q, self.f_k, self.f_v = spec.f_q(dims), spec.f_k(dims), spec.f_v(dims)
+        self.erase = built(spec.erase, dims)
         self.now, self.bonus = built(spec.now, dims), built(spec.bonus, dims)
         self.norm, self.f_g = built(spec.norm, dims), built(spec.f_g, dims)
-        self.w_o = spec.w_o(dims)
+        self.w_o, self.post = spec.w_o(dims), built(spec.post, dims)
+        self.mix = built(None if isinstance(spec.mix, str) else spec.mix, dims)
         self._names: Mapping[nn.Module, str] = {m: n for n, m in self.named_modules()}
 
     def forward(
@@ -63,7 +65,7 @@ class Mixer(nn.Module):
         state: Mapping[str, Tensor] | None = None,
         *,
         start: int = 0,
-        shared: Mapping[str, Tensor] | None = None,
+        shared: MutableMapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """x: b t d; state: what the last segment returned; start: position of x's first token."""
         state = state or {}
@@ -71,19 +73,30 @@ class Mixer(nn.Module):
         s.u = s.x if self.widen is None else self.widen(s)
         s.u = s.u if self.local is None else self.local(s)  # b t d_u
         s.decay = self.f_alpha(s)
-        s.k, s.q, s.v = self.f_k(s), self.f_q(s), self.f_v(s)  # b t h k, b t h k, b t h v
+        # One by one: f_q may read the keys.
+        s.k = self.f_k(s)  # b t h k
+        s.q, s.v = self.f_q(s), self.f_v(s)  # b t h k, b t h v
         self._check(s)
-        o, kept = self._attend(s, state) if self.spec.mix == "softmax" else self._scan(s, state)
-        if self.now is not None:
+        o, kept = self._mix(s, state)  # b t h v
+        if self.now is not None and self.spec.now_at == "before_norm":
             o = o + self.now(s)
-        y = self._normalise_and_gate(o.to(x.dtype), s)  # b t h v
-        return self.w_o(rearrange(y, "b t h v -> b t (h v)")), s.kept | kept
+        o = self._normalise_and_gate(o.to(x.dtype), s)
+        y = self.w_o(rearrange(o, "b t h v -> b t (h v)"))  # b t d
+        return y if self.post is None else self.post(y, s), s.kept | kept
+
+    def _mix(self, s: Stream, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.mix is not None:
+            self.backend_ran = "own"
+            return self.mix(s, state)
+        return self._attend(s, state) if self.spec.mix == "softmax" else self._scan(s, state)
 
     def _normalise_and_gate(self, o: Tensor, s: Stream) -> Tensor:
         gate = None if self.f_g is None else self.f_g(s)
         if gate is not None and self.spec.order == "gate_norm":
             o, gate = o * gate, None
         o = o if self.norm is None else self.norm(o)
+        if self.now is not None and self.spec.now_at == "after_norm":
+            o = o + self.now(s)
         return o if gate is None else o * gate
 
     def _attend(self, s: Stream, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -95,33 +108,28 @@ class Mixer(nn.Module):
     def _scan(self, s: Stream, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The recurrence, with everything that happens to q, k, v and o directly around it."""
         spec, decay, v = self.spec, s.decay, s.v
-        if decay.angle is not None:
-            v = rotate(v, decay.angle, s.start, backwards=True)
+        # A complex state that is read whole is turned here; one that is read by q, in the scan.
+        whole = decay.angle if decay.angle is not None and decay.angle.dim() == 1 else None
+        if whole is not None:
+            v = rotate(v, whole, s.start, backwards=True)
+            decay = replace(decay, angle=None)
         if spec.normaliser is not None:
             v = F.pad(v, (0, 1), value=1.0)  # b t h v+1
         q = s.q if spec.scale == "none" else s.q * self.dims.d_k**-0.5
         k, kept, before = s.k, {}, None
         if spec.log_keys:
             k, decay, before, kept["m"] = rescale(s.k, decay, state.get("m"))
-        self.backend_ran = choose(q, k, v, decay, read=spec.read, backend=self.backend)
-        o, kept["S"] = scan(
-            q,
-            k,
-            v,
-            replace(decay, angle=None),
-            read=spec.read,
-            state=state.get("S"),
-            backend=self.backend,
-        )  # b t h v
+        erase = None if self.erase is None else self.erase(s)
+        options = {"erase": erase, "read": spec.read, "backend": self.backend}
+        self.backend_ran = choose(q, k, v, decay, **options)
+        o, kept["S"] = scan(q, k, v, decay, **options, state=state.get("S"))  # b t h v
         if self.bonus is not None:
             past, present = bonus_weights(before, s.k, self.bonus(s))  # b t h 1
             o = past * o + present * q * v
         if spec.normaliser is not None:
-            o, z = o[..., :-1], o[..., -1:]
-            eps = spec.normaliser.eps
-            o = o / (z + eps if spec.normaliser.kind == "add" else z.clamp(min=eps))
-        if decay.angle is not None:
-            o = rotate(o, decay.angle, s.start)
+            o = divide(o[..., :-1], o[..., -1:], q, spec.normaliser)
+        if whole is not None:
+            o = rotate(o, whole, s.start)
         return o, kept
 
     def _check(self, s: Stream) -> None:
@@ -133,7 +141,9 @@ class Mixer(nn.Module):
             ("f_k", s.k, (1, h), d_k),
             ("f_v", s.v, (h,), d_v),
         ):
-            if got.dim() != 4 or got.shape[:2] != (b, t) or got.shape[2] not in heads:
+            static = name != "f_v" and got.shape[:2] == (1, 1)
+            fits = got.dim() == 4 and (got.shape[:2] == (b, t) or static)
+            if not fits or got.shape[2] not in heads:
                 wanted = f"({b}, {t}, {' or '.join(map(str, heads))}, {channels})"
                 raise ValueError(
                     f"{self.spec.label}: {name} returned {tuple(got.shape)}, not {wanted}"
@@ -145,6 +155,14 @@ class Mixer(nn.Module):
                 )
         if not isinstance(cast(object, s.decay), Decay):
             raise ValueError(f"{self.spec.label}: f_alpha must return a Decay, not {type(s.decay)}")
+
+
+def divide(o: Tensor, z: Tensor, q: Tensor, normaliser: Normaliser) -> Tensor:
+    """o: b t h v over q z (b t h 1), kept away from 0 as the model has it."""
+    if normaliser.kind == "clamp":
+        return o / z.clamp(min=normaliser.eps)
+    added = q.sum(-1, keepdim=True) if normaliser.kind == "add_key" else 1.0
+    return o / (z + normaliser.eps * added)
 
 
 def built(factory: Map | None, dims: Dims) -> nn.Module | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,8 +48,8 @@ class Scaled(nn.Module):
     def forward(self, s: Stream) -> Decay:
         decay = self.inner(s)
         if decay.step is not None:
-            return Decay(decay.step * self.factor, decay.rate, decay.angle)
-        return decay if decay.rate is None else Decay(None, decay.rate * self.factor, decay.angle)
+            return replace(decay, step=decay.step * self.factor)
+        return decay if decay.rate is None else replace(decay, rate=decay.rate * self.factor)
 
 
 def scaled_decay(mixer: Mixer, factor: float) -> Mixer:
@@ -57,7 +58,8 @@ def scaled_decay(mixer: Mixer, factor: float) -> Mixer:
 
 
 def declared_state_bytes(model: Model, length: int) -> int:
-    """Bytes that the specs of a Model's layers say, float32: state, normaliser, maximum, tails."""
+    """Bytes that the specs of a Model's layers say, float32: state, normaliser, maximum, tails;
+    and what its channel mixers remember."""
     floats = 0
     for block in model.blocks:
         mixer = block.mixer
@@ -65,6 +67,7 @@ def declared_state_bytes(model: Model, length: int) -> int:
             floats += (mixer.kernel - 1) * mixer.projection.in_features
         if isinstance(mixer, Mixer):
             floats += mixer_floats(mixer, length)
+        floats += getattr(block.channel, "state_floats", 0)
     return 4 * floats
 
 
@@ -72,9 +75,15 @@ def mixer_floats(mixer: Mixer, length: int) -> int:
     spec, dims = mixer.spec, mixer.dims
     if spec.mix == "softmax":
         floats = length * dims.heads * (dims.d_k + dims.d_v)
+    elif spec.mix != "scan":
+        floats = 0
     else:
         floats = dims.heads * dims.d_k * (dims.d_v + (spec.normaliser is not None))
     floats += dims.heads if spec.log_keys else 0
     modules = list(mixer.modules())
     floats += sum((m.kernel - 1) * dims.d_u for m in modules if isinstance(m, ShortConv))
+    for module in modules:
+        # A number, or what it is after `length` tokens.
+        own: int | Callable[[int], int] = getattr(module, "state_floats", 0)
+        floats += own if isinstance(own, int) else own(length)
     return floats + (dims.d_u if any(isinstance(m, TokenShift) for m in modules) else 0)

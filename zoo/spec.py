@@ -7,8 +7,8 @@ h k.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -30,7 +30,9 @@ class Decay:
 
     step: b t h 1 or b t h k, >= 0, depends on the token; None means 1.
     rate: h 1 or h k, >= 0, learned or fixed; None means 1. Both None: alpha = 1.
-    angle: h, radians per token, for alpha * exp(j angle); the Mixer rotates, a scan never sees it.
+    angle: radians per token, fixed, for alpha * exp(j angle), a complex state in real numbers.
+        h: read whole (d_v = 2, real and imaginary part); the Mixer rotates v and o.
+        h n, d_k = 2n: read as Re(q S), key channels being [n real parts | n imaginary parts].
     """
 
     step: Tensor | None = None
@@ -56,6 +58,18 @@ class Decay:
 
 
 @dataclass(frozen=True)
+class Erase:
+    """The rank-one part of A_t = diag(alpha_t) - write_t^T read_t (the delta rule and its kin).
+
+    write, read: b t h k, or b t 1 k for all heads alike. read sees the state before it decays:
+    S_t = diag(alpha_t) S_{t-1} - write_t^T (read_t S_{t-1}) + k_t^T v_t.
+    """
+
+    write: Tensor
+    read: Tensor
+
+
+@dataclass(frozen=True)
 class Dims:
     """The numbers a map is built from. d: model width; d_u: width after `widen`; the rest per head.
 
@@ -78,7 +92,9 @@ class Stream:
 
     x: b t d, block input. u: b t d_u, after widen and local. decay, q, k, v: set by the Mixer as
     they are made, so that a later map can read an earlier one. start: position of the first token.
-    shared: parameters that all layers share (HGRN's lower bounds).
+    shared: parameters that all layers share (HGRN's lower bounds), and what a layer leaves for the
+    later ones of the same pass (RWKV-7's first value): a dict of its own for every pass. notes:
+    what a map leaves for a later map of this layer (the delta rule's key before its strength).
     """
 
     def __init__(
@@ -86,7 +102,7 @@ class Stream:
         x: Tensor,
         *,
         start: int = 0,
-        shared: Mapping[str, Tensor] | None = None,
+        shared: MutableMapping[str, Tensor] | None = None,
         names: Mapping[nn.Module, str] | None = None,
         memory: Mapping[str, Tensor] | None = None,
     ) -> None:
@@ -94,8 +110,9 @@ class Stream:
         self.decay = Decay()
         self.q = self.k = self.v = x
         self.start = start
-        self.shared = shared or {}
+        self.shared = {} if shared is None else shared
         self.kept: dict[str, Tensor] = {}
+        self.notes: dict[str, Tensor] = {}
         self._names = names or {}
         self._memory = memory or {}
         self._previous: Tensor | None = None
@@ -112,14 +129,37 @@ class Stream:
         y: b t d. Returns: b (n+t) d. Convolutions and token shifts use it, so that decoding one
         token at a time and handing a state over both work without any code of theirs.
         """
-        name = owner if isinstance(owner, str) else self._names.get(owner, type(owner).__name__)
-        assert name not in self.kept, f"{name} asked for its past twice in one step"
-        tail = self._memory.get(name)
-        if tail is None:
-            tail = y.new_zeros(y.shape[0], n, y.shape[2])
+        tail = self.recall(owner, y.new_zeros(y.shape[0], n, y.shape[2]))
         full = torch.cat([tail.to(y.dtype), y], dim=1)  # b (n+t) d
-        self.kept[name] = full[:, full.shape[1] - n :].clone()  # b n d
+        self.keep(owner, full[:, full.shape[1] - n :].clone())  # b n d
         return full
+
+    def total(self, owner: nn.Module | str, y: Tensor) -> Tensor:
+        """y: b t ... -> its running sum over all tokens so far, the current one included."""
+        before = self.recall(owner, torch.zeros_like(y[:, 0]))
+        total = y.cumsum(1) + before.to(y.dtype).unsqueeze(1)
+        self.keep(owner, total[:, -1].clone())
+        return total
+
+    def recall(self, owner: nn.Module | str, initial: Tensor) -> Tensor:
+        """What `owner` kept at the end of the last segment; `initial` before the first token."""
+        return self._memory.get(self._name(owner), initial)
+
+    def keep(self, owner: nn.Module | str, value: Tensor) -> None:
+        """Hands `value` to the next segment. Modules that keep more than a convolution's or token
+        shift's past say how much: `state_floats`, floats for each example, or a function of the
+        number of tokens that gives them."""
+        name = self._name(owner)
+        assert name not in self.kept, f"{name} keeps something twice in one step"
+        self.kept[name] = value
+
+    @property
+    def position(self) -> Tensor:
+        """t: the position of each token, from 0 at the first one of the sequence."""
+        return torch.arange(self.start, self.start + self.x.shape[1], device=self.x.device)
+
+    def _name(self, owner: nn.Module | str) -> str:
+        return owner if isinstance(owner, str) else self._names.get(owner, type(owner).__name__)
 
 
 # A map is anything that builds a module from Dims. The module takes a Stream. `maps.py` has the
@@ -136,10 +176,10 @@ def formula(factory: Map) -> str:
 class Normaliser:
     """Divide by q_t z_t, z the state of a value channel that is constantly 1.
 
-    kind: `add` divides by q z + eps, `clamp` by max(q z, eps).
+    kind: `add` divides by q z + eps, `clamp` by max(q z, eps), `add_key` by q (z + eps).
     """
 
-    kind: Literal["add", "clamp"]
+    kind: Literal["add", "clamp", "add_key"]
     eps: float
 
 
@@ -149,20 +189,32 @@ class Spec:
 
     u = local(widen(x)); q, k, v, alpha, g = f_*(stream)
     S_t = diag(alpha_t) S_{t-1} + k_t^T v_t;  o_t = scale * q_t S_t (+ now)
-    y_t = W_O(norm(o_t) * g_t)
+    y_t = post(W_O(norm(o_t) * g_t))
 
+    f_q and f_k return b t h k; 1 1 h k where they do not depend on the token (S4D).
     state: width -> State.                 widen, d_u: x -> u of another width (Mamba's in_proj).
+    layer_state: a layer's own state, where layers differ (TransNormerLLM turns in the first only).
     local: short convolution on u.         now: term of the current token, added after the scan.
+    erase: A_t = diag(alpha_t) minus rank one; its module returns an Erase (delta rule).
+    now_at: `now` is added before or after the norm.    post: what follows W_O (D x, GELU, GLU).
     bonus: log weight of the current token, with read="before" (RWKV).
     log_keys: f_k returns log k; the Mixer keeps a running maximum so that exp never overflows.
     scale: "none" or "d_k^-1/2", on q, on its way into the scan only.
-    order: norm then gate, or gate then norm.  mix: "softmax" is the baseline outside the template.
+    order: norm then gate, or gate then norm.
+    mix: "softmax" is the baseline outside the template; a Map, whose module takes the stream and
+        the state and returns o and what it keeps, is for what has no recurrence of fixed size.
     shared: (depth, d) -> parameters registered once on the Model and handed to every layer.
+    by_design: property of the certificate -> why the published model does not have it.
+    channel, block_norm: channel mixer and norm of the authors' blocks (`--channel-mixer own`).
+    model_init: what the authors' whole model draws anew or does to its embeddings, a name in
+        zoo/initialisation.py (`--initialisation authors`).
     """
 
     label: str
     paper: str
-    family: Literal["softmax", "linear transformer", "linear RNN", "state-space model"]
+    family: Literal[
+        "softmax", "linear transformer", "linear RNN", "state-space model", "delta rule"
+    ]
     state: Callable[[int], State]
     f_q: Map
     f_k: Map
@@ -173,7 +225,9 @@ class Spec:
     widen: Map | None = None
     d_u: Callable[[int], int] = lambda d: d
     local: Map | None = None
+    erase: Map | None = None
     now: Map | None = None
+    now_at: Literal["before_norm", "after_norm"] = "before_norm"
     bonus: Map | None = None
     norm: Map | None = None
     order: Literal["norm_gate", "gate_norm"] = "norm_gate"
@@ -181,8 +235,14 @@ class Spec:
     scale: Literal["none", "d_k^-1/2"] = "none"
     normaliser: Normaliser | None = None
     log_keys: bool = False
-    mix: Literal["scan", "softmax"] = "scan"
+    layer_state: Callable[[State, int], State] = lambda state, layer: state
+    post: Map | None = None
+    mix: Literal["scan", "softmax"] | Map = "scan"
     shared: Callable[[int, int], Mapping[str, Tensor]] | None = None
+    by_design: Mapping[str, str] = field(default_factory=dict)
+    channel: str = "swiglu"
+    block_norm: str = "rms"
+    model_init: str = "own"
 
 
 def divided(what: str, d: int, parts: int) -> int:

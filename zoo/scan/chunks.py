@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.spec import Decay
+from zoo.spec import Decay, Erase
 
-Scan = Callable[[Tensor, Tensor, Tensor, Decay, Tensor | None], tuple[Tensor, Tensor]]
+Scan = Callable[..., tuple[Tensor, Tensor]]
 
 
 def least(dtype: torch.dtype) -> float:
@@ -45,7 +45,10 @@ def padded(x: Tensor, t: int) -> Tensor:
 
 
 def in_order(run: Scan) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Turns a scan that runs forwards and reads after the update into all four."""
+    """Turns a scan that runs forwards and reads after the update into all four.
+
+    run takes (q, k, v, decay, state), and `erase` where one is given.
+    """
 
     @functools.wraps(run)
     def scan(
@@ -57,18 +60,22 @@ def in_order(run: Scan) -> Callable[..., tuple[Tensor, Tensor]]:
         read: str,
         reverse: bool,
         state: Tensor | None,
+        erase: Erase | None = None,
     ) -> tuple[Tensor, Tensor]:
         if reverse:
+            if erase is not None:
+                erase = Erase(erase.write.flip(1), erase.read.flip(1))
             step = None if decay.step is None else decay.step.flip(1)
             decay = replace(decay, step=step)
             q, k, v = q.flip(1), k.flip(1), v.flip(1)
+        options = {} if erase is None else {"erase": erase}
         if read == "before":
             # q_t S_{t-1} is what q_t reads one token earlier; the first reads the given state.
             first = torch.zeros_like(v[:, :1]) if state is None else read_state(q[:, :1], state)
-            o, state = run(F.pad(q[:, 1:], (0, 0, 0, 0, 0, 1)), k, v, decay, state)
+            o, state = run(F.pad(q[:, 1:], (0, 0, 0, 0, 0, 1)), k, v, decay, state, **options)
             o = torch.cat([first, o[:, :-1]], dim=1)  # b t h v
         else:
-            o, state = run(q, k, v, decay, state)
+            o, state = run(q, k, v, decay, state, **options)
         return (o.flip(1) if reverse else o), state
 
     return scan
