@@ -36,11 +36,27 @@ class Run(BaseModel):
         description="short convolution: own, none, or k and the kernel size in tokens with an"
         " optional activation (k2, k4-silu), which replaces the model's own",
     )
-    channel_mixer: Literal["none", "identity", "swiglu", "mlp"] = Field(
-        default="none", description="after each mixer; identity is zoology's r + LN(r)"
+    channel_mixer: Literal[
+        "none",
+        "own",
+        "identity",
+        "swiglu",
+        "glu",
+        "geglu",
+        "mlp",
+        "mlp_relu",
+        "relu2",
+        "relu2_receptance",
+        "relu2_receptance_3.5",
+    ] = Field(
+        default="none",
+        description="after each mixer; own is what the model's authors put there, identity is"
+        " zoology's r + LN(r)",
     )
-    norm: Literal["layer", "rms"] = Field(
-        default="layer", description="norm in front of each sub-layer"
+    norm: Literal["layer", "own", "rms", "rms_plain", "batch"] = Field(
+        default="layer",
+        description="norm in front of each sub-layer; own is the authors', rms_plain has no weight,"
+        " batch sees later tokens and other rows while it trains",
     )
     positions: Literal["none", "learned", "rope"] = Field(
         default="none", description="position encoding; rope is for attention only"
@@ -54,8 +70,10 @@ class Run(BaseModel):
         description="mixer of layer 0; base_conv is zoology's gated convolution of kernel 3",
     )
     tied: bool = Field(default=True, description="head and embedding share their weight")
-    initialisation: Literal["own", "zoology"] = Field(
-        default="own", description="own: each module as its paper says; zoology: N(0, 0.02) for all"
+    initialisation: Literal["own", "authors", "zoology"] = Field(
+        default="own",
+        description="own: each module as its paper says; authors: and then what their whole model"
+        " does, embeddings included; zoology: N(0, 0.02) for all",
     )
 
     batch: Positive = Field(default=64, description="rows per update")

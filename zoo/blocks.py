@@ -1,55 +1,157 @@
-"""Around a mixer in a block: norms, channel mixers, zoology's BaseConv and its init scheme."""
+"""Around a mixer in a block: norms, channel mixers, and zoology's BaseConv."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.spec import Spec
 
-if TYPE_CHECKING:
-    from zoo.model import Model
+class BatchNorm(nn.BatchNorm1d):
+    """BatchNorm over examples and tokens (S5, LRU). Takes and returns b t d.
+
+    Causal in eval mode alone, where it uses running statistics. In training a token is scaled by
+    later tokens and by other examples. Momentum as in S5's run_train.py (0.95, counted from the
+    other end); torch keeps the unbiased variance where flax keeps the biased one.
+    """
+
+    def __init__(self, d: int) -> None:
+        super().__init__(d, eps=1e-5, momentum=0.05)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.flatten(0, 1)).view_as(input)
+
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "layer": lambda d: nn.LayerNorm(d, eps=1e-5),
     "rms": lambda d: nn.RMSNorm(d, eps=1e-6),
+    # SimpleRMSNorm of TransNormerLLM, HGRN2 and MetaLA.
+    "rms_plain": lambda d: nn.RMSNorm(d, eps=1e-6, elementwise_affine=False),
+    "batch": BatchNorm,
 }
 
 
-class SwiGLU(nn.Module):
-    """W_down(SiLU(x W_gate) * x W_up), inner width 8d/3 rounded up to a multiple of 8 (Llama)."""
+@dataclass(frozen=True)
+class Place:
+    """Where a channel mixer stands: width, layer and number of layers (some inits need them)."""
 
-    def __init__(self, d: int) -> None:
+    d: int
+    layer: int = 0
+    depth: int = 1
+
+
+class GLU(nn.Module):
+    """W_down(act(x W_gate) * x W_up), inner width 8d/3 rounded up to a multiple of 8 (Llama)."""
+
+    def __init__(self, d: int, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         inner = -(-8 * d // 3 // 8) * 8
+        self.activation = activation
         self.up = nn.Linear(d, 2 * inner, bias=False)
         self.down = nn.Linear(inner, d, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, y = self.up(x).chunk(2, dim=-1)  # b t inner
-        return self.down(F.silu(gate) * y)
+        return self.down(self.activation(gate) * y)
+
+
+class GeGLU(nn.Module):
+    """Griffin's GLU: GELU in its tanh form, inner width 3d, biases (recurrentgemma, MLPBlock).
+
+    Starts with N(0, 1 / fan_in), the last matrix with 2 / depth of that variance; biases at 0.
+    """
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        inner = 3 * place.d
+        self.up, self.down = nn.Linear(place.d, 2 * inner), nn.Linear(inner, place.d)
+        nn.init.normal_(self.up.weight, std=place.d**-0.5)
+        nn.init.normal_(self.down.weight, std=(2 / (place.depth * inner)) ** 0.5)
+        nn.init.zeros_(self.up.bias)
+        nn.init.zeros_(self.down.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, y = self.up(x).chunk(2, dim=-1)  # b t inner
+        return self.down(F.gelu(gate, approximate="tanh") * y)
 
 
 class MLP(nn.Module):
-    """Two layers, inner width 4d, GELU (zoology/mixers/mlp.py)."""
+    """Two layers, inner width 4d, biases (zoology/mixers/mlp.py and H3 with GELU in its tanh form;
+    fast_transformers/transformers.py with ReLU)."""
 
-    def __init__(self, d: int) -> None:
+    def __init__(self, d: int, activation: Literal["gelu_tanh", "relu"]) -> None:
         super().__init__()
+        self.activation = activation
         self.fc1, self.fc2 = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        y = self.fc1(x)  # b t inner
+        y = F.relu(y) if self.activation == "relu" else F.gelu(y, approximate="tanh")
+        return self.fc2(y)
+
+
+class ChannelMix(nn.Module):
+    """RWKV's channel mixer: ReLU(k W_key)^2 W_value, in RWKV-4 and 6 times sigmoid(r W_receptance).
+
+    k and r are mu x_t + (1 - mu) x_{t-1} with their own mu: it remembers one token. Its mu starts
+    as (c/d)^((1 - layer/depth)^power), W_key orthogonal, the other matrices 0, as RWKV-LM's
+    generate_init_weight leaves them. RWKV-6 and 7 write 1 - mu, as what is taken from x_{t-1}.
+    """
+
+    no_decay = ("mu_k", "mu_r")
+
+    def __init__(
+        self, place: Place, inner: int, *, power: int, gain: float, receptance: bool
+    ) -> None:
+        super().__init__()
+        d, self.state_floats = place.d, place.d
+        mu = (torch.arange(d) / d) ** ((1 - place.layer / place.depth) ** power)  # d
+        self.key, self.value = nn.Linear(d, inner, bias=False), nn.Linear(inner, d, bias=False)
+        self.receptance = nn.Linear(d, d, bias=False) if receptance else None
+        self.mu_k = nn.Parameter(mu)
+        self.mu_r = nn.Parameter(mu.clone()) if receptance else None
+        nn.init.orthogonal_(self.key.weight, gain=gain)
+        nn.init.zeros_(self.value.weight)
+        if self.receptance is not None:
+            nn.init.zeros_(self.receptance.weight)
+
+    def forward(self, x: Tensor, last: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x: b t d; last: b 1 d, the token before it. Returns: b t d and x's own last token."""
+        last = torch.zeros_like(x[:, :1]) if last is None else last.to(x.dtype)
+        full = torch.cat([last, x], dim=1)  # b 1+t d
+        previous = full[:, :-1]  # b t d
+        y = self.value(F.relu(self.key(torch.lerp(previous, x, self.mu_k))).square())
+        if self.receptance is not None and self.mu_r is not None:
+            y = y * torch.sigmoid(self.receptance(torch.lerp(previous, x, self.mu_r)))
+        return y, full[:, -1:].clone()
+
+
+def rwkv6_inner(d: int) -> int:
+    """3.5 d, down to a multiple of 32 (RWKV-v5/train.py), and at least 32."""
+    return max(32, int(3.5 * d) // 32 * 32)
 
 
 # "identity" is not an absent sub-layer: the block still adds LN(r) to r (zoology's Figure 2).
-CHANNEL_MIXERS: dict[str, Callable[[int], nn.Module]] = {
-    "identity": lambda d: nn.Identity(),
-    "swiglu": SwiGLU,
-    "mlp": MLP,
+CHANNEL_MIXERS: dict[str, Callable[[Place], nn.Module]] = {
+    "identity": lambda place: nn.Identity(),
+    "swiglu": lambda place: GLU(place.d, F.silu),
+    "mlp": lambda place: MLP(place.d, "gelu_tanh"),
+    "mlp_relu": lambda place: MLP(place.d, "relu"),
+    # TransNormerLLM and HGRN2: no activation, the same class in both.
+    "glu": lambda place: GLU(place.d, lambda gate: gate),
+    "geglu": GeGLU,
+    # RWKV-7, RWKV-4 (v4neo, whose gain is the square root of inner / d), RWKV-6.
+    "relu2": lambda place: ChannelMix(place, 4 * place.d, power=4, gain=1.0, receptance=False),
+    "relu2_receptance": lambda place: ChannelMix(
+        place, 4 * place.d, power=1, gain=2.0, receptance=True
+    ),
+    "relu2_receptance_3.5": lambda place: ChannelMix(
+        place, rwkv6_inner(place.d), power=3, gain=1.0, receptance=True
+    ),
 }
 
 
@@ -82,29 +184,3 @@ class BaseConv(nn.Module):
         for j in range(self.kernel):
             y = torch.addcmul(y, full[:, j : j + t], self.conv[:, j])
         return y * self.projection(x) + x, {"tail": full[:, t:].clone()}
-
-
-# Their output projections are not called out_proj where zoology has or takes them from.
-NOT_RESCALED = ("Based", "GLA", "RWKV-4")
-
-
-def zoology_initialisation(model: Model, spec: Spec) -> None:
-    """N(0, 0.02) for every matrix of a projection and embedding, zero biases; rescale by name.
-
-    zoology/model.py::_init_weights: parameters called out_proj and fc2 get 0.02 / sqrt(2 depth).
-    State-space models keep their own initialisation there, with the output projection divided by
-    sqrt(depth), and so they do here.
-    """
-    depth = len(model.blocks)
-    keeps_own = spec.family == "state-space model"
-    renamed = spec.label in NOT_RESCALED
-    for name, parameter in model.named_parameters():
-        last = name.rpartition(".")[2]
-        in_mixer = ".mixer." in name
-        if in_mixer and keeps_own:
-            continue
-        if last.endswith("bias") and "conv" not in name:
-            nn.init.zeros_(parameter)
-        elif parameter.dim() == 2 and last in ("weight", "down", "up") and ".local." not in name:
-            rescaled = (".w_o." in name and not renamed) or ".fc2." in name
-            nn.init.normal_(parameter, std=0.02 / (2 * depth) ** 0.5 if rescaled else 0.02)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import TypedDict
+from collections.abc import Mapping, MutableMapping
+from typing import TypedDict, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.blocks import CHANNEL_MIXERS, NORMS, BaseConv, zoology_initialisation
+from zoo.blocks import CHANNEL_MIXERS, NORMS, BaseConv, ChannelMix, Place
+from zoo.initialisation import authors_initialisation, zoology_initialisation
 from zoo.mixer import Mixer
 from zoo.spec import Spec
 
@@ -25,6 +26,10 @@ ROLES = {
 }
 
 
+# Beside a mixer's own tensors, whose names are those of its modules.
+CHANNEL_STATE = "channel.last"
+
+
 class ModelState(TypedDict):
     """What decoding carries from one token to the next: the position and each layer's tensors."""
 
@@ -36,7 +41,8 @@ class Model(nn.Module):
     """Embedding, `depth` blocks of (norm, mixer) and (norm, channel mixer), norm, head.
 
     tokens: b t int64 -> logits: b t vocabulary. Keyword arguments are the fields of a run with the
-    same names (`lazoo mqar --help`).
+    same names (`lazoo mqar --help`). Blocks are pre-norm and end in a norm before the head whatever
+    the authors have: post-norm (linear transformer) and S5's missing last norm are not built.
     """
 
     def __init__(
@@ -59,6 +65,8 @@ class Model(nn.Module):
         backend: str = "auto",
     ) -> None:
         super().__init__()
+        channel_mixer = spec.channel if channel_mixer == "own" else channel_mixer
+        norm = spec.block_norm if norm == "own" else norm
         check_options(spec, positions, max_length, channel_mixer, norm, first_mixer, initialisation)
         self.spec = spec
         self.embedding = nn.Embedding(vocabulary, d_model)
@@ -81,25 +89,31 @@ class Model(nn.Module):
                 mixer: nn.Module = BaseConv(d_model, kernel=3)
             else:
                 mixer = Mixer(spec, d_model, layer=layer, depth=depth, **options)
-            self.blocks.append(Block(mixer, d_model, channel_mixer, norm))
+            self.blocks.append(Block(mixer, Place(d_model, layer, depth), channel_mixer, norm))
         self.dropout = nn.Dropout(dropout)
         self.norm = NORMS[norm](d_model)
         self.unembedding = None if tied else nn.Linear(d_model, vocabulary, bias=False)
+        # What some authors do to embeddings: a factor, or a norm before the first block.
+        self.embedding_scale, self.embedding_norm = 1.0, cast(nn.Module | None, None)
         if initialisation == "zoology":
             zoology_initialisation(self, spec)
+        elif initialisation == "authors":
+            authors_initialisation(self, spec)
 
     def hidden(self, tokens: Tensor, state: ModelState | None = None) -> tuple[Tensor, ModelState]:
         """tokens: b t -> what the head reads, b t d, and the state after the last token."""
         start = state["position"] if state else 0
         x = self.embedding(tokens)  # b t d
+        x = x if self.embedding_scale == 1.0 else x * self.embedding_scale
         if self.position is not None:
             end, longest = start + tokens.shape[1], self.position.num_embeddings
             if end > longest:
                 raise ValueError(f"{end} tokens, but positions were learned for {longest}")
             x = x + self.position.weight[start:end]
-        x, layers = self.dropout(x), []
+        x = x if self.embedding_norm is None else self.embedding_norm(x)
+        x, layers, shared = self.dropout(x), [], dict(self.shared)
         for i, block in enumerate(self.blocks):
-            x, kept = block(x, state["layers"][i] if state else None, start, self.shared)
+            x, kept = block(x, state["layers"][i] if state else None, start, shared)
             layers.append(kept)
         return self.norm(x), {"position": start + tokens.shape[1], "layers": layers}
 
@@ -127,27 +141,31 @@ class Model(nn.Module):
 class Block(nn.Module):
     """Pre-norm residual block; without a channel mixer it is the token mixer alone."""
 
-    def __init__(self, mixer: nn.Module, d_model: int, channel_mixer: str, norm: str) -> None:
+    def __init__(self, mixer: nn.Module, place: Place, channel_mixer: str, norm: str) -> None:
         super().__init__()
-        self.mixer_norm, self.mixer = NORMS[norm](d_model), mixer
+        self.mixer_norm, self.mixer = NORMS[norm](place.d), mixer
         self.channel_norm: nn.Module | None = None
         self.channel: nn.Module | None = None
         if channel_mixer != "none":
-            self.channel_norm = NORMS[norm](d_model)
-            self.channel = CHANNEL_MIXERS[channel_mixer](d_model)
+            self.channel_norm = NORMS[norm](place.d)
+            self.channel = CHANNEL_MIXERS[channel_mixer](place)
 
     def forward(
         self,
         x: Tensor,
         state: Mapping[str, Tensor] | None,
         start: int,
-        shared: Mapping[str, Tensor],
+        shared: MutableMapping[str, Tensor],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         y, kept = self.mixer(self.mixer_norm(x), state, start=start, shared=shared)  # b t d
         x = x + y
-        if self.channel is not None and self.channel_norm is not None:
-            x = x + self.channel(self.channel_norm(x))
-        return x, kept
+        if self.channel is None or self.channel_norm is None:
+            return x, kept
+        z = self.channel_norm(x)
+        if isinstance(self.channel, ChannelMix):
+            y, last = self.channel(z, (state or {}).get(CHANNEL_STATE))
+            return x + y, kept | {CHANNEL_STATE: last}
+        return x + self.channel(z), kept
 
 
 def check_options(
@@ -164,7 +182,7 @@ def check_options(
         ("channel_mixer", channel_mixer, ("none", *CHANNEL_MIXERS)),
         ("norm", norm, tuple(NORMS)),
         ("first_mixer", first_mixer, ("own", "base_conv")),
-        ("initialisation", initialisation, ("own", "zoology")),
+        ("initialisation", initialisation, ("own", "zoology", "authors")),
     ):
         if given not in known:
             raise ValueError(f"{name} {given!r} is not known; type one of {', '.join(known)}")
@@ -182,7 +200,8 @@ def check_options(
 def state_bytes(model: Model, length: int) -> int:
     """Bytes of all tensors kept between steps for one sequence after `length` tokens, measured.
 
-    Every layer's S, running maximum and convolution tails; for attention the cache, which grows.
+    Every layer's S, running maximum, convolution tails and shifted token of the channel mixer; for
+    attention the cache, which grows.
     """
     device = model.embedding.weight.device
     tokens = torch.zeros(1, length, dtype=torch.int64, device=device)
@@ -215,6 +234,7 @@ def role(name: str) -> str:
         "position": "embedding",
         "unembedding": "head",
         "norm": "norm",
+        "embedding_norm": "norm",
     }
     return heads.get(top, "alpha" if top == "shared" else "extra")
 
