@@ -25,6 +25,7 @@ class Case:
     layer: int = 0
     conv: str = "own"
     variants: frozenset[str] = field(default_factory=frozenset)
+    depth: int = 1
 
 
 def sigmoid(z):
@@ -163,3 +164,12 @@ def metala(p: Parameters, x: Tensor, case: Case) -> Tensor:
         gate = silu(p["f_g.weight"] @ y + p["f_g.bias"])
         ys.append(p["w_o.weight"] @ (torch.cat(heads) * gate))
     return torch.stack(ys)
+
+
+LOOPS = {
+    "attention": attention,
+    "based": based,
+    "gla": gla,
+    "linformer": linformer,
+    "metala": metala,
+}

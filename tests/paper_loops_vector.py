@@ -67,3 +67,6 @@ def rwkv4(p: Parameters, x: Tensor, case: Case) -> Tensor:
         mean = sum(a * b for a, b in zip(weights, v)) / sum(weights)
         ys.append(p["w_o.weight"] @ (sigmoid(r[t]) * mean))
     return torch.stack(ys)
+
+
+LOOPS = {"hgrn": hgrn, "mamba": mamba, "rwkv4": rwkv4}

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import zoo
-from tests.golden_maps import MAPS
+from tests.test_golden import MAPS
 from zoo.mixer import Mixer
 from zoo.spec import Stream
 
@@ -20,7 +20,11 @@ from zoo.spec import Stream
 FOLLOWS = {name: (name, "alone") for name in MAPS} | {
     "gla": ("gla:original", "alone"),
     "mamba": ("mamba", "in_model"),
+    "mamba2": ("mamba2", "in_model"),
+    "mamba2:state64": ("mamba2:state64", "in_model"),
     "rwkv4": ("rwkv4", "in_model"),
+    "rwkv6": ("rwkv6", "in_model"),
+    "rwkv7": ("rwkv7", "in_model"),
 }
 
 
@@ -50,8 +54,9 @@ def test_every_parameter_starts_with_the_official_mean_and_spread(name):
     parameters = {n: p for n, p in parameters.items() if n in means}
     for n, p in parameters.items():
         # Both sides are one draw: 5 standard errors, that of a spread being at most s/sqrt(2n).
-        error = 5 * math.sqrt(2 / p.numel()) * spreads[n] + 2e-5 * max(1, abs(means[n]))
-        assert abs(p.std(correction=0).item() - spreads[n]) <= error, n
+        spread = abs(spreads[n])  # a map may turn a sign
+        error = 5 * math.sqrt(2 / p.numel()) * spread + 2e-5 * max(1, abs(means[n]))
+        assert abs(p.std(correction=0).item() - spread) <= error, n
         assert abs(p.mean().item() - means[n]) <= error, n
 
 
@@ -136,3 +141,28 @@ def test_hgrn_starts_with_lower_bounds_of_layer_over_depth(name, layer):
     alpha = alpha_of(mixer, torch.full((1, 1, 16), -100.0), dict(spec.shared(3, 16)))
     official = facts(name)["lower_bounds_of_3_layers"][layer]
     torch.testing.assert_close(alpha, torch.full_like(alpha, official), atol=1e-6, rtol=1e-6)
+
+
+def test_retnet_decays_and_turns_by_the_official_constants():
+    official = facts("retnet")
+    wide, narrow = (Mixer(zoo.load("retnet"), d).f_alpha(None) for d in (2048, 16))
+    gamma = torch.tensor(official["gamma_of_8_heads"], dtype=torch.float64)
+    torch.testing.assert_close(wide.log().exp().flatten(), gamma, atol=0, rtol=1e-12)
+    angle = torch.tensor(official["angles_of_8_key_channels"], dtype=torch.float64)
+    torch.testing.assert_close(narrow.angle, angle.expand(2, 4), atol=0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("place", ["0/2", "1/2", "1/3", "2/3", "1/24", "23/24"])
+def test_transnormerllm_forgets_at_the_official_rates(place):
+    layer, depth = map(int, place.split("/"))
+    decay = Mixer(zoo.load("transnormerllm"), 16, layer=layer, depth=depth).f_alpha(None)
+    official = torch.tensor(facts("transnormerllm")["alpha_of_8_heads"][place], dtype=torch.float64)
+    torch.testing.assert_close(decay.log().exp().flatten(), official, atol=0, rtol=1e-12)
+
+
+def test_mamba2_starts_with_the_official_rates_and_steps():
+    decay = Mixer(zoo.load("mamba2"), 4096).f_alpha(Stream(torch.zeros(1, 1, 4096)))
+    for seen, (low, high) in ((decay.rate, (1, 16)), (decay.step, facts("mamba2")["step_range"])):
+        assert low * (1 - 1e-4) <= seen.min() <= seen.max() <= high * (1 + 1e-4)
+        # 128 heads: a chance of at most 0.8^128 that none is in the upper fifth, in logarithms.
+        assert seen.max() > high * (low / high) ** 0.2

@@ -28,6 +28,7 @@ SPEC = Spec(
     f_alpha=maps.keep(),
     w_o=maps.output(),
     scale="d_k^-1/2",
+    model_init="normal",
 )
 
 VARIANTS = {

@@ -55,6 +55,7 @@ SPEC = Spec(
     f_alpha=maps.keep(),
     w_o=maps.output(),
     normaliser=Normaliser("add", 1e-12),
+    model_init="gpt2",
 )
 
 VARIANTS = {

@@ -28,6 +28,7 @@ SPEC = Spec(
     norm=maps.rms_norm("head", affine=True),
     w_o=maps.output(),
     scale="d_k^-1/2",
+    model_init="fla",
 )
 
 VARIANTS = {
@@ -36,6 +37,7 @@ VARIANTS = {
         f_k=maps.linear("k", init=INIT, scale=lambda dims: (dims.d / dims.heads) ** -0.5),
         f_g=maps.linear("g", bias=True, activation="silu"),
         norm=maps.layer_norm("head"),
+        model_init="gla",
     ),
     # MetaLA paper, appendix A4: two heads, total d_k = d_v = d.
     "mqar": lambda spec: replace(spec, state=lambda d: State(2, divided("gla", d, 2), d // 2)),

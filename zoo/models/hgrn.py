@@ -62,6 +62,7 @@ SPEC = Spec(
     norm=maps.layer_norm("all", affine=True),
     w_o=maps.output(bias=True),
     shared=lower_bounds,
+    block_norm="layer",
 )
 
 VARIANTS = {
@@ -74,5 +75,8 @@ VARIANTS = {
         f_g=maps.linear("g", activation="silu"),
         norm=maps.rms_norm("all", affine=True),
         w_o=maps.output(),
+        channel="swiglu",
+        block_norm="rms",
+        model_init="fla",
     ),
 }

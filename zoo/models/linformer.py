@@ -21,6 +21,8 @@ SPEC = Spec(
     f_alpha=maps.keep(),
     w_o=maps.output(bias=True),
     normaliser=Normaliser("add", 1e-6),
+    channel="mlp_relu",
+    block_norm="layer",
 )
 
 VARIANTS = {

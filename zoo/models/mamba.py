@@ -86,6 +86,7 @@ SPEC = Spec(
     now=maps.skip(),
     f_g=maps.linear("g", activation="silu", of="x"),
     w_o=maps.output(init=rescaled),
+    channel="none",
 )
 
 VARIANTS = {

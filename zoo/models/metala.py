@@ -66,6 +66,8 @@ SPEC = Spec(
     norm=maps.layer_norm("head"),
     w_o=maps.output(),
     scale="d_k^-1/2",
+    block_norm="rms_plain",
+    model_init="normal",
 )
 
 VARIANTS = {

@@ -87,4 +87,7 @@ SPEC = Spec(
     read="before",
     normaliser=Normaliser("add", 0.0),
     log_keys=True,
+    channel="relu2_receptance",
+    block_norm="layer",
+    model_init="rwkv",
 )
