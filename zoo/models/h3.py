@@ -1,0 +1,192 @@
+"""H3 (Fu, Dao et al. 2022, arXiv 2212.14052): a shift SSM on the keys, S4D on keys times values.
+
+As in HazyResearch/H3 src/models/ssm/h3.py: k = FIR(x W_k) + D_k x W_k, the FIR's d_state taps being
+the correlation of B (at first e_1) and C; S4D (Lin, bilinear, 2 Re) of every entry of k_t^T v_t per
+head, plus D k_t^T v_t; contracted with q_t; W_O. As an attention map that is q_t K_(t-s) k_s. Here
+the scan's value is the product k_t^T v_t, its q and k are S4D's C and B, and q_t is the gate: the
+same numbers, with q and k that no token changes. Channels enter W_O value index first, as
+published. A named short convolution replaces the shift SSM. Variant mqar: heads of two channels and
+d_state d/4, as in zoology's experiments. Longer than other files because there are two SSMs.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, reduce
+from torch import Tensor, nn
+
+from zoo import maps
+from zoo.spec import Decay, Dims, Spec, State, Stream, divided
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discrete(Decay):
+    """A decay, and the key that discretisation gives with it: h n, complex."""
+
+    key: Tensor
+
+
+class Diagonal(nn.Module):
+    """A = -exp(log_A_real) + j A_imag for every head and n = d_k / 2 complex states."""
+
+    formula = "(1 + ΔA/2) / (1 - ΔA/2), A = -e^a + jb"
+    no_decay = ("log_dt", "log_A_real", "A_imag")
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        n = torch.arange(dims.d_k // 2)
+        steps = torch.empty(dims.heads).uniform_(math.log(1e-3), math.log(1e-1))
+        self.log_dt = nn.Parameter(steps)  # h
+        self.log_A_real = nn.Parameter(torch.full((dims.heads, len(n)), math.log(0.5)))  # h n
+        self.A_imag = nn.Parameter((math.pi * n).repeat(dims.heads, 1))  # h n
+
+    def forward(self, s: Stream) -> Decay:
+        dt = maps.at_least_float32(self.log_dt).exp().unsqueeze(-1)  # h 1
+        A_real = -maps.at_least_float32(self.log_A_real).exp()
+        z = dt * torch.complex(A_real, self.A_imag.to(dt.dtype))  # h n
+        near = 1 - z / 2
+        rate = -0.5 * torch.log1p(2 * z.real / (near.real**2 + near.imag**2))  # -log|alpha|
+        angle = torch.angle((1 + z / 2) / near)
+        return Discrete(rate=torch.cat([rate, rate], dim=-1), angle=angle, key=dt / near)
+
+
+class Key(nn.Module):
+    formula = "ΔB / (1 - ΔA/2)"
+    no_decay = ("B",)
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        ones = torch.tensor([1.0, 0.0]).repeat(dims.heads, dims.d_k // 2, 1)
+        self.B = nn.Parameter(ones)  # h n 2
+
+    def forward(self, s: Stream) -> Tensor:
+        assert isinstance(s.decay, Discrete)
+        return channels(s.decay.key * torch.view_as_complex(maps.at_least_float32(self.B)))
+
+
+class Query(nn.Module):
+    """2 C: the states that are not computed are conjugates of these."""
+
+    formula = "2 C"
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.C = nn.Parameter(0.5**0.5 * torch.randn(dims.heads, dims.d_k // 2, 2))  # h n 2
+
+    def forward(self, s: Stream) -> Tensor:
+        return channels(2 * torch.view_as_complex(maps.at_least_float32(self.C)))
+
+
+def channels(x: Tensor) -> Tensor:
+    """h n complex -> 1 1 h k, [real parts | imaginary parts]."""
+    return torch.cat([x.real, x.imag], dim=-1)[None, None]
+
+
+class Product(nn.Module):
+    """k_t^T v_t: every pair of key and value channels of a head, k after the shift SSM."""
+
+    formula = "(shift(u W_k + b_k) + D_k (u W_k + b_k))^T (u W_v + b_v)"
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.width = dims.d // dims.heads
+        self.key, self.value = nn.Linear(dims.d_u, dims.d), nn.Linear(dims.d_u, dims.d)
+        self.shift = Shift(dims) if dims.own_local else None
+
+    def forward(self, s: Stream) -> Tensor:
+        k, v = self.key(s.u), self.value(s.u)  # b t d
+        k = k if self.shift is None else self.shift(k, s)
+        k, v = (rearrange(x, "b t (h c) -> b t h c", c=self.width) for x in (k, v))
+        return (k.unsqueeze(-1) * v.unsqueeze(-2)).flatten(3)  # b t h (c c)
+
+
+class Shift(nn.Module):
+    """A state that shifts by one channel a token, fed through B, read by C: a FIR, plus D k."""
+
+    no_decay = ("B",)
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        d, n = dims.d, dims.d_k
+        self.B = nn.Parameter(torch.eye(1, n).repeat(d, 1))  # d n
+        self.C = nn.Parameter(torch.empty(d, n).uniform_(-(n**-0.5), n**-0.5))  # d n
+        self.D = nn.Parameter(torch.randn(d))
+        self.state_floats = (n - 1) * d
+
+    def forward(self, k: Tensor, s: Stream) -> Tensor:
+        n = self.B.shape[1]
+        ahead = F.pad(self.C, (0, n - 1)).unfold(1, n, 1)  # d lag n: C from `lag` on
+        taps = torch.einsum("dn,dln->dl", self.B, ahead)
+        past = s.past(self, k, n - 1).mT  # b d (n-1+t)
+        filtered = F.conv1d(past, taps.flip(1).unsqueeze(1), groups=k.shape[2])
+        return filtered.mT + self.D * k  # b t d
+
+
+class Read(nn.Module):
+    """q_t, repeated for every value channel of its head."""
+
+    formula = "u W_q + b_q"
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.heads, self.width = dims.heads, dims.d // dims.heads
+        self.project = nn.Linear(dims.d_u, dims.d)
+
+    def forward(self, s: Stream) -> Tensor:
+        q = rearrange(self.project(s.u), "b t (h c) -> b t h c", h=self.heads)
+        return q.repeat_interleave(self.width, dim=3)  # b t h (c c)
+
+
+class Direct(nn.Module):
+    """D k^T v, D drawn from N(0, 1) for each head."""
+
+    formula = "D k^T v"
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(dims.heads))
+
+    def forward(self, s: Stream) -> Tensor:
+        return s.v * self.weight.unsqueeze(-1)  # b t h v
+
+
+class Output(nn.Module):
+    """The sum over key channels, then W_O, its inputs ordered by value channel, then head."""
+
+    formula = "y W_O + b_O"
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.heads, self.width = dims.heads, dims.d // dims.heads
+        self.project = nn.Linear(dims.d, dims.d)
+
+    def forward(self, y: Tensor) -> Tensor:
+        pattern = "b t (h c v) -> b t v h"
+        y = reduce(y, pattern, "sum", h=self.heads, c=self.width)
+        return self.project(y.flatten(2))  # b t d
+
+
+SPEC = Spec(
+    label="H3",
+    paper="arXiv 2212.14052",
+    family="state-space model",
+    state=lambda d: State(heads=d, d_k=64, d_v=1),
+    f_q=Query,
+    f_k=Key,
+    f_v=Product,
+    f_alpha=Diagonal,
+    now=Direct,
+    f_g=Read,
+    w_o=Output,
+    channel="mlp",
+    block_norm="layer",
+    model_init="h3",
+)
+
+VARIANTS = {
+    "mqar": lambda spec: replace(
+        spec, state=lambda d: State(divided("H3", d, 2), 2 * divided("H3", d, 8), 4)
+    ),
+}

@@ -1,0 +1,100 @@
+"""Mega's EMA (Ma et al. 2022, arXiv 2209.10655): damped averages, 16 for every channel.
+
+As in facebookresearch/mega fairseq/modules/exponential_moving_average.py, in one direction:
+h_t = (1 - p a) h_(t-1) + p β x_t with p = sigmoid(delta) and a = sigmoid(alpha), y_t = SiLU(γ h_t /
+sqrt(16) + ω x_t). Nothing depends on the token and channels do not mix: in Mega it stands in front
+of gated attention, which is not part of this model.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo import maps
+from zoo.spec import Decay, Dims, Spec, State, Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damped(Decay):
+    """A decay, and the step p that the key shares with it: h k."""
+
+    p: Tensor
+
+
+class Damping(nn.Module):
+    formula = "1 - σ(δ) σ(a)"
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.delta = nn.Parameter(0.2 * torch.randn(dims.heads, dims.d_k))
+        self.alpha = nn.Parameter(0.2 * torch.randn(dims.heads, dims.d_k))
+
+    def forward(self, s: Stream) -> Decay:
+        p = maps.at_least_float32(self.delta).sigmoid()  # h k
+        return Damped(rate=-torch.log1p(-p * maps.at_least_float32(self.alpha).sigmoid()), p=p)
+
+
+class Key(nn.Module):
+    """p β; β starts around 1, -1, 1, ..."""
+
+    formula = "σ(δ) β"
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        signs = 1.0 - 2.0 * (torch.arange(dims.d_k) % 2)
+        self.beta = nn.Parameter(signs + 0.02 * torch.randn(dims.heads, dims.d_k))
+
+    def forward(self, s: Stream) -> Tensor:
+        assert isinstance(s.decay, Damped)
+        return (s.decay.p * self.beta)[None, None]  # 1 1 h k
+
+
+class Query(nn.Module):
+    formula = "γ d_k^-1/2"
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.randn(dims.heads, dims.d_k))
+
+    def forward(self, s: Stream) -> Tensor:
+        return (self.gamma * self.gamma.shape[1] ** -0.5)[None, None]  # 1 1 h k
+
+
+class Direct(nn.Module):
+    formula = "ω u"
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(dims.heads))
+
+    def forward(self, s: Stream) -> Tensor:
+        return (s.u * self.weight).unsqueeze(-1)  # b t h 1
+
+
+class Activation(nn.Module):
+    formula = "SiLU(y)"
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+
+    def forward(self, y: Tensor, s: Stream) -> Tensor:
+        return F.silu(y)
+
+
+SPEC = Spec(
+    label="Mega-EMA",
+    paper="arXiv 2209.10655",
+    family="state-space model",
+    state=lambda d: State(heads=d, d_k=16, d_v=1),
+    f_q=Query,
+    f_k=Key,
+    f_v=maps.Built("u", lambda dims: maps.Part(0, dims.heads, 1)),
+    f_alpha=Damping,
+    now=Direct,
+    w_o=maps.identity_output(),
+    post=Activation,
+)
+
+VARIANTS = {}
