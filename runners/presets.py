@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
 
+import zoo
 from runners import zoology
 from runners.config import Mqar
 from runners.grids import changed, grid, logspace
@@ -56,7 +57,7 @@ PAPER_WIDTHS = (64, 128, 256, 512)
 
 
 def quick() -> list[Mqar]:
-    """All eight models on a small task: 4 pairs in 32 tokens, vocabulary 64. Minutes on a CPU.
+    """Eight models on a small task: 4 pairs in 32 tokens, vocabulary 64. Minutes on a CPU.
 
     Ours, not a published setting: equal search, equal budget and the same kernel-2 convolution
     without activation for every model, in place of its own. GLA, MetaLA and LinFormer have two
@@ -69,6 +70,16 @@ def quick() -> list[Mqar]:
     0.28 after 4,000, real HGRN 0.27 after 2,000). The rates are round numbers around those.
     """
     return grid(QUICK, model=QUICK_MODELS, d_model=QUICK_WIDTHS, lr=QUICK_RATES)
+
+
+def whole_zoo() -> list[Mqar]:
+    """The quick task at d_model 64 for every model of the zoo: a first look at all of them.
+
+    Ours; task, budget, search and convolution are those of `quick`, and so are the two heads of d/2
+    of the models that have a variant for it. Models offered by installed packages are included.
+    """
+    models = [f"{m}:mqar" if "mqar" in zoo.variants(m) else m for m in zoo.names()]
+    return grid(changed(QUICK, d_model=64), model=models, lr=QUICK_RATES)
 
 
 def reference() -> list[Mqar]:
@@ -126,6 +137,7 @@ def paper_hard() -> list[Mqar]:
 
 MQAR: dict[str, Callable[[], list[Mqar]]] = {
     "quick": quick,
+    "zoo": whole_zoo,
     "reference": reference,
     "paper": paper,
     "paper-hard": paper_hard,
