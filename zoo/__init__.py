@@ -7,10 +7,11 @@ variants. Importing this package loads no model and no optional library.
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -26,8 +27,7 @@ def names() -> list[str]:
     """Every model that `load` knows: files of zoo/models, installed entry points, plugins."""
     files = Path(__file__).parent.joinpath("models").glob("*.py")
     own = {path.stem for path in files if not path.stem.startswith("_")}
-    installed = {entry.name for entry in entry_points(group=ENTRY_POINTS)}
-    return sorted(own | installed | set(_plugins))
+    return sorted(own | set(_installed()) | set(_plugins))
 
 
 def load(name: str) -> Spec:
@@ -102,6 +102,12 @@ def suggest(given: str, known: list[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
+@functools.cache
+def _installed() -> dict[str, EntryPoint]:
+    """Models that installed packages offer, by name. Looking through all packages takes a while."""
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+
 def _module(name: str) -> ModuleType:
     if name in _plugins:
         return _plugins[name]
@@ -110,6 +116,6 @@ def _module(name: str) -> ModuleType:
             f"model {name!r} is not in the zoo{suggest(name, names()) or '.'} "
             f"It has: {', '.join(names())} (lazoo models shows them; --plugin FILE adds one)"
         )
-    for entry in entry_points(group=ENTRY_POINTS, name=name):
-        return entry.load()
+    if name in _installed():
+        return _installed()[name].load()
     return importlib.import_module(f"zoo.models.{name}")

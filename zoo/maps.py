@@ -94,14 +94,19 @@ def linear(
     shared: bool = False,
     channels: int = 0,
     scale: Callable[[Dims], float] = lambda dims: 1.0,
+    scale_written: str = "",
 ) -> Built:
     """act(scale * (u W + b)) split into heads. slot names W and sets the width: h k or h v.
+
+    scale_written: how the formula shows the scale, behind the product.
 
     of: `u`, the stream after local, or `x`, the block input. shared: one head that all heads read.
     channels: per head, where a feature map follows; 0 takes what the state says (1 for beta).
     """
     letter = LETTERS.get(slot, slot)
     written = f"{of} W_{letter}" + (f" + b_{letter}" if bias else "")
+    if scale_written:
+        written = f"({written}) {scale_written}" if bias else f"{written} {scale_written}"
 
     def build(dims: Dims) -> nn.Module:
         per_head = channels or channels_of(slot, dims)

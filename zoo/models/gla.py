@@ -34,7 +34,12 @@ SPEC = Spec(
 VARIANTS = {
     "original": lambda spec: replace(
         spec,
-        f_k=maps.linear("k", init=INIT, scale=lambda dims: (dims.d / dims.heads) ** -0.5),
+        f_k=maps.linear(
+            "k",
+            init=INIT,
+            scale=lambda dims: (dims.d / dims.heads) ** -0.5,
+            scale_written="/ √(d/H)",
+        ),
         f_g=maps.linear("g", bias=True, activation="silu"),
         norm=maps.layer_norm("head"),
         model_init="gla",

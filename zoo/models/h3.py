@@ -87,7 +87,7 @@ def channels(x: Tensor) -> Tensor:
 class Product(nn.Module):
     """k_t^T v_t: every pair of key and value channels of a head, k after the shift SSM."""
 
-    formula = "(shift(u W_k + b_k) + D_k (u W_k + b_k))^T (u W_v + b_v)"
+    formula = "(shift(u W_k + b_k) + D_k (u W_k + b_k))ᵀ (u W_v + b_v)"
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Read(nn.Module):
 class Direct(nn.Module):
     """D k^T v, D drawn from N(0, 1) for each head."""
 
-    formula = "D k^T v"
+    formula = "D kᵀ v"
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()

@@ -2,8 +2,9 @@
 
 As in state-spaces/mamba modules/mamba_simple.py and selective_scan_ref. Published: alpha = exp(step
 A), k = step B (Euler, not zero-order hold), v = u. Here the step goes to v instead of k, which is
-the same product and never builds a tensor over time, channels and state. MetaLA's Table A2 keeps
-the S6 core only (g = 1, W_O = I); this is the block that is benchmarked.
+the same product and never builds a tensor over time, channels and state; the formulas print the
+published form. MetaLA's Table A2 keeps the S6 core only (g = 1, W_O = I); this is the block that is
+benchmarked.
 """
 
 import math
@@ -55,7 +56,7 @@ class SelectiveDecay(nn.Module):
 
 
 class SteppedInput(nn.Module):
-    formula = "Δ u"
+    formula = "u"  # as published; Δ enters here, not in the key
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ SPEC = Spec(
     widen=Widen,
     local=maps.short_conv(4, "silu", bias=True),
     f_q=maps.linear("q", shared=True),
-    f_k=maps.linear("k", shared=True),
+    f_k=maps.Built("Δ (u W_k)", maps.linear("k", shared=True)),
     f_v=SteppedInput,
     f_alpha=SelectiveDecay,
     now=maps.skip(),

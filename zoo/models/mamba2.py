@@ -54,7 +54,7 @@ class SelectiveDecay(nn.Module):
 
 
 class SteppedInput(nn.Module):
-    formula = "Δ u[v]"
+    formula = "u[v]"  # as published; Δ enters here, not in the key
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ SPEC = with_states(
         widen=Widen,
         local=maps.short_conv(4, "silu", bias=True),
         f_q=maps.part(lambda dims: dims.d_u - dims.d_k, "q", shared=True),
-        f_k=maps.part(lambda dims: dims.d_u - 2 * dims.d_k, "k", shared=True),
+        f_k=maps.Built("Δ u[k]", maps.part(lambda dims: dims.d_u - 2 * dims.d_k, "k", shared=True)),
         f_v=SteppedInput,
         f_alpha=SelectiveDecay,
         now=Skip,
