@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,11 +74,11 @@ class Grid:
         columns = min(self.columns, len(titles))
         rows = -(-len(titles) // columns)
         inner = (self.width - self.left - self.right - (columns - 1) * self.gap) / columns
-        wrapped = [_wrap(title, inner, 7) for title in titles]
+        wrapped = [wrap(title, inner, 7) for title in titles]
         extra = max(len(title) for title in wrapped) - 1  # lines of title beyond the first
         step = self.height + self.row_gap + extra * LINE * 7 / 72
         top = self.top + extra * LINE * 7 / 72
-        below = [line for text in small_print for line in _wrap(text, self.width - 0.1, SMALL)]
+        below = [line for text in small_print for line in wrap(text, self.width - 0.1, SMALL)]
         total = top + rows * step - (step - self.height) + self.bottom
         total += len(below) * LINE * SMALL / 72 + 0.06
 
@@ -96,7 +97,7 @@ class Grid:
         return figure, axes
 
 
-def _wrap(text: str, width: float, size: float) -> list[str]:
+def wrap(text: str, width: float, size: float) -> list[str]:
     """Lines that fit into `width` inches; a letter is 0.53 times as wide as high, on average."""
     return textwrap.wrap(text, int(72 * width / (0.53 * size)), break_on_hyphens=False)
 
@@ -104,6 +105,8 @@ def _wrap(text: str, width: float, size: float) -> list[str]:
 def save(figures: dict[str, Figure], folder: Path) -> list[Path]:
     """Every figure in every format. The files depend on the figures alone."""
     folder.mkdir(parents=True, exist_ok=True)
+    # The fonts of mathematics were made without a date, which fontTools reports for every figure.
+    logging.getLogger("fontTools").setLevel(logging.ERROR)
     paths = []
     with matplotlib.rc_context(RC):
         for name, figure in figures.items():

@@ -40,6 +40,19 @@ def read(name: str) -> tuple[dict[str, str], ...]:
         return tuple(csv.DictReader(file))
 
 
+ENTRIES = ("f_q", "f_k", "f_v", "f_alpha", "f_g", "dimension")  # of the tables of models
+
+
+def functions(table: str) -> dict[str, dict[str, str]]:
+    """The paper's lines of Table 1, 3, A1, A2 or A3, by the zoo's model that each describes."""
+    return {line["zoo"]: line for line in read(f"table{table}_functions")}
+
+
+def simplifications(table: str) -> list[dict[str, str]]:
+    """Where the paper's table says less than its text or its code: model, slot, what it prints."""
+    return [line for line in read("simplifications") if line["table"] == table]
+
+
 MQAR = "MetaLA (arXiv 2411.10741), Table A7"
 # Where there is something published. The table has no column for the vocabulary: it is Zoology's.
 MQAR_SETTINGS = ({"length": 512, "pairs": 80, "vocabulary": 8192},)

@@ -1,8 +1,10 @@
 """One colour, marker and dash per model, the same in every figure, and the order of the models.
 
-Hues go by family: black for softmax, blues for linear transformers without decay, warm colours for
-decaying matrix states, purples for vector states, green for state-space models. Seven are Okabe and
-Ito's, which differ for colour-blind readers too; markers and dashes differ for print in grey.
+Hues go by kind: black and grey for softmax, blues for linear transformers without decay, warm
+colours for decaying matrix states, purples for vector states, greens for state-space models, browns
+for the delta rule. Seven are Okabe and Ito's; the others were searched for the largest distance to
+all, for colour-blind readers too. No two models of a family share a marker, no two of all share
+marker and dash, and models of a family that are alike in grey differ in both.
 """
 
 from __future__ import annotations
@@ -24,17 +26,44 @@ LONG = (0, (6, 1.4))
 SHORT = (0, (2.6, 1.2))
 DOTS = (0, (1, 1.1))
 DASH_DOT = (0, (5, 1.2, 1, 1.2))
+DOUBLE = (0, (5, 1.2, 1, 1.2, 1, 1.2))
 
 # In the order in which tables and legends list the models.
 STYLES = {
     "attention": Style("#000000", "o", SOLID),
+    "eva": Style("#706B6F", ">", DOUBLE),
     "linformer": Style("#56B4E9", "v", SHORT),
     "based": Style("#0072B2", "s", LONG),
+    "performer": Style("#0D0B4B", "H", DOUBLE),
+    "rfa": Style("#0B5573", "d", SOLID),
+    "cosformer": Style("#857CFB", "*", DOTS),
+    "transnormer": Style("#1805D5", "h", DOTS),
+    "zeros": Style("#0B0D97", "8", SHORT),
+    "inline": Style("#1772F6", "<", DASH_DOT),
     "gla": Style("#E69F00", "^", DASH_DOT),
     "metala": Style("#D55E00", "D", SOLID),
+    "retnet": Style("#AE4227", "X", DOUBLE),
+    "transnormerllm": Style("#FAC16A", "P", DASH_DOT),
+    "hgrn2": Style("#9E1B00", "h", SHORT),
+    "rwkv6": Style("#F1C724", "o", LONG),
     "rwkv4": Style("#CC79A7", "P", SHORT),
     "hgrn": Style("#882255", "X", DOTS),
+    "glru": Style("#B853DF", "H", SOLID),
+    "griffin": Style("#B12B9C", "^", LONG),
+    "lru": Style("#DAB8D7", "*", DOUBLE),
+    "trnn": Style("#410A72", "8", DASH_DOT),
     "mamba": Style("#009E73", "p", LONG),
+    "mamba2": Style("#77C5B5", ">", SHORT),
+    "s4": Style("#172A17", "v", DOTS),
+    "s4d": Style("#ADD58B", "<", SOLID),
+    "dss": Style("#4AE73C", "d", DASH_DOT),
+    "h3": Style("#407244", "D", DOUBLE),
+    "s5": Style("#74B758", "s", DOTS),
+    "mega_ema": Style("#489810", "^", SHORT),
+    "delta_net": Style("#BEA393", "p", DOTS),
+    "gated_delta_net": Style("#918550", "8", LONG),
+    "kda": Style("#B4B23D", "h", SOLID),
+    "rwkv7": Style("#474031", "<", DOUBLE),
 }
 
 # For models that are not listed above, and to tell variants of a model apart.
@@ -54,9 +83,10 @@ def style(model: str, variant: bool = False) -> Style:
         return base
     number = int.from_bytes(hashlib.sha256(model.encode()).digest()[:8])
     number, colour = divmod(number, len(COLOURS))
-    number, marker = divmod(number, len(MARKERS))
+    markers = [marker for marker in MARKERS if base is None or marker != base.marker]
+    number, marker = divmod(number, len(markers))
     dash = DASHES[number % len(DASHES)]
-    return Style(base.colour if base else COLOURS[colour], MARKERS[marker], dash)
+    return Style(base.colour if base else COLOURS[colour], markers[marker], dash)
 
 
 def rank(model: str) -> tuple[int, str]:

@@ -4,36 +4,71 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from . import mqar_tables, published, tidy, writers
+from . import conditions_tables, mqar_tables, published, tidy, writers, zoo_tables
 from .cells import Row
 from .select import blocks
 
-TABLES: dict[str, Callable[[Sequence[Row], str], list[writers.Table]]] = {"mqar": mqar_tables.make}
+Lines = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one table is made. lines: rows -> CSV files, by what their names end with.
+
+    models: made from the specs of models instead of stored rows.
+    """
+
+    make: Callable[[Sequence[Row], str], list[writers.Table]]
+    lines: Callable[[Sequence[Row]], dict[str, Lines]]
+    models: bool = False
+
+
+def mqar_lines(rows: Sequence[Row]) -> dict[str, Lines]:
+    found = blocks(rows) or published.mqar_blocks()
+    return {"": tidy.cells(found), "-rates": tidy.rates(found)}
+
+
+MODELS = Kind(zoo_tables.make, lambda rows: {"": zoo_tables.lines(rows)}, models=True)
+CONDITIONS = Kind(conditions_tables.make, lambda rows: {"": conditions_tables.lines(rows)}, True)
+TABLES = {
+    "mqar": Kind(mqar_tables.make, mqar_lines),
+    **dict.fromkeys(("1", "2", "3", "A1", "A2", "A3"), MODELS),
+    "2": CONDITIONS,
+}
 
 
 def names() -> list[str]:
     """Tables that can be made."""
-    return sorted(TABLES)
+    return list(TABLES)
+
+
+def of_models(name: str) -> bool:
+    """Whether a table is made from the models themselves; others are made from stored rows."""
+    return TABLES[name].models
+
+
+def stem(name: str) -> str:
+    """The start of a table's file names: `mqar`, `tableA1`."""
+    return f"table{name}" if of_models(name) else name
 
 
 def render(name: str, rows: Sequence[Row], width: int = 100, command: str = "") -> str:
     """A table as text for a terminal. width: characters. command: what the caption says made it."""
-    made = _maker(name)(rows, command or f"lazoo table {name}")
+    made = _kind(name).make(rows, command or f"lazoo table {name}")
     return "\n\n".join(writers.terminal(table, width) for table in made if table.kind != "rates")
 
 
 def write(name: str, rows: Sequence[Row], out: str | Path, command: str = "") -> list[Path]:
-    """Write a table in every format and return the files: `.md`, `.tex` and two `.csv`."""
-    made = _maker(name)(rows, command or f"lazoo table {name}")
-    found = blocks(rows) or published.mqar_blocks()
-    content = {
-        f"{name}.md": writers.markdown(made),
-        f"{name}.tex": writers.latex(made),
-        f"{name}.csv": writers.comma_separated(tidy.cells(found)),
-        f"{name}-rates.csv": writers.comma_separated(tidy.rates(found)),
-    }
+    """Write a table in every format and return the files: `.md`, `.tex` and one `.csv` or two."""
+    kind = _kind(name)
+    made = kind.make(rows, command or f"lazoo table {name}")
+    content = {f"{stem(name)}.md": writers.markdown(made), f"{stem(name)}.tex": writers.latex(made)}
+    for end, lines in kind.lines(rows).items():
+        content[f"{stem(name)}{end}.csv"] = writers.comma_separated(lines)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in content.items():
@@ -41,7 +76,7 @@ def write(name: str, rows: Sequence[Row], out: str | Path, command: str = "") ->
     return [folder / file for file in content]
 
 
-def _maker(name: str) -> Callable[[Sequence[Row], str], list[writers.Table]]:
+def _kind(name: str) -> Kind:
     if name not in TABLES:
         close = difflib.get_close_matches(name, TABLES, 1)
         hint = f" Did you mean {close[0]}?" if close else ""

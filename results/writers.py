@@ -10,20 +10,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import prose
+from .tex_text import entry as tex_entry
+from .tex_text import row, words
+
 
 @dataclass(frozen=True)
 class Text:
-    """One entry. best: in bold. spread: ` ± 0.3`. marks: signs that the notes explain."""
+    """One entry. best: in bold. spread: ` ± 0.3`. marks: signs that the notes explain.
+
+    math: a formula in the zoo's notation.
+    """
 
     text: str
     spread: str = ""
     best: bool = False
     marks: str = ""
+    math: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """header and all lines of body and foot are equally long; their first entry is the model."""
+    """header and all lines of body and foot are equally long; their first entry is the model.
+
+    prose: entries are words or formulas: to the left, wrapped, and in a terminal one below another.
+    """
 
     kind: str
     title: str
@@ -32,10 +43,15 @@ class Table:
     foot: list[list[Text]]
     caption: list[str]
     notes: list[str]
+    prose: bool = False
 
 
 def terminal(table: Table, width: int) -> str:
     """Aligned columns, at most `width` characters wide: what does not fit follows below."""
+    if table.prose:
+        return "\n".join(
+            prose.terminal(table, width) + below([*table.notes, *table.caption], width)
+        )
     lines = [*table.body, *table.foot]
     columns = [_column(name, [line[i] for line in lines]) for i, name in enumerate(table.header)]
     parts: list[list[list[str]]] = [[columns[0]]]
@@ -52,11 +68,13 @@ def terminal(table: Table, width: int) -> str:
     notes = list(table.notes)
     if any(entry.best for line in lines for entry in line):
         notes.insert(0, "* best of its column.")
-    for paragraph in [*notes, *table.caption]:
-        text += textwrap.wrap(
-            paragraph.strip(), width, subsequent_indent="  ", break_on_hyphens=False
-        )
-    return "\n".join(text)
+    return "\n".join(text + below([*notes, *table.caption], width))
+
+
+def below(paragraphs: Sequence[str], width: int) -> list[str]:
+    """Notes and caption in lines of a terminal."""
+    wrapped = {"subsequent_indent": "  ", "break_on_hyphens": False}
+    return [line for text in paragraphs for line in textwrap.wrap(text.strip(), width, **wrapped)]
 
 
 def _column(name: str, entries: Sequence[Text]) -> list[str]:
@@ -64,7 +82,7 @@ def _column(name: str, entries: Sequence[Text]) -> list[str]:
     left = [entry.text + entry.spread for entry in entries]
     right = ["*" * entry.best + entry.marks for entry in entries]
     gap = max(map(len, right), default=0)
-    if name == "Model":
+    if name in ("Model", "Group"):
         size = max(map(len, [name, *left]))
         return [cell.ljust(size + gap) for cell in [name, *left]]
     size = max(len(name) - gap, *map(len, left)) if left else len(name)
@@ -77,7 +95,8 @@ def markdown(tables: Sequence[Table]) -> str:
     text: list[str] = []
     for table in tables:
         text += [f"### {table.title}", "", _pipes(table.header)]
-        text.append(_pipes([":--"] + ["--:"] * (len(table.header) - 1)))
+        rest = ":--" if table.prose else "--:"
+        text.append(_pipes([":--"] + [rest] * (len(table.header) - 1)))
         for line in [*table.body, *table.foot]:
             text.append(_pipes([_markdown(entry) for entry in line]))
         text += ["", *table.caption, ""]
@@ -96,62 +115,30 @@ def _markdown(entry: Text) -> str:
 
 
 def latex(tables: Sequence[Table]) -> str:
-    r"""One `table` environment each; needs \usepackage{booktabs} and nothing else."""
-    text = [r"% needs \usepackage{booktabs}"]
+    r"""One `table` environment each; the first line says which packages it needs."""
+    needs = "amsmath,amssymb,array,booktabs,longtable" if tables[0].prose else "booktabs"
+    text = [rf"% needs \usepackage{{{needs}}}"]
     for i, table in enumerate(tables, 1):
+        if table.prose:
+            text += prose.latex(table, i)
+            continue
         first, *others = table.caption
         text += ["", r"\begin{table}[t]", r"  \centering"]
-        text += [rf"  \caption{{{_tex(table.title)}. {_tex(first)}}}"]
+        text += [rf"  \caption{{{words(table.title)}. {words(first)}}}"]
         text += [rf"  \label{{tab:{table.kind}-{i}}}"]
         text += [r"  \setlength{\tabcolsep}{9pt}"]
         text += [rf"  \begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}", r"    \toprule"]
-        text += [f"    {_row(list(map(_tex, table.header)))}", r"    \midrule"]
-        text += [f"    {_row(list(map(_latex, line)))}" for line in table.body]
+        text += [f"    {row(list(map(words, table.header)))}", r"    \midrule"]
+        text += [f"    {row(list(map(tex_entry, line)))}" for line in table.body]
         text += [r"    \midrule"] * bool(table.foot)
-        text += [f"    {_row(list(map(_latex, line)))}" for line in table.foot]
+        text += [f"    {row(list(map(tex_entry, line)))}" for line in table.foot]
         text += [r"    \bottomrule", r"  \end{tabular}"]
-        if below := [*table.notes, *others]:
+        if under := [*table.notes, *others]:
             text += [r"  \par\smallskip", r"  \begin{minipage}{\linewidth}\footnotesize"]
-            text += ["    " + " \\\\\n    ".join(map(_tex, below))]
+            text += ["    " + " \\\\\n    ".join(map(words, under))]
             text += [r"  \end{minipage}"]
         text += [r"\end{table}"]
     return "\n".join(text) + "\n"
-
-
-def _row(entries: Sequence[str]) -> str:
-    return " & ".join(entries) + r" \\"
-
-
-def _latex(entry: Text) -> str:
-    text = rf"\textbf{{{_tex(entry.text)}}}" if entry.best else _tex(entry.text)
-    marks = rf"\rlap{{{_tex(entry.marks)}}}" if entry.marks else ""  # no width: digits stay aligned
-    return text + _tex(entry.spread) + marks
-
-
-TEX = {
-    "\\": r"\textbackslash{}",
-    **{sign: "\\" + sign for sign in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": "$<$",
-    ">": "$>$",
-    "±": r"$\pm$",
-    "\N{EN DASH}": "--",
-    "\N{MINUS SIGN}": "$-$",
-    "†": r"$^{\dagger}$",
-    "‡": r"$^{\ddagger}$",
-    "§": r"$^{\S}$",
-    "¶": r"$^{\P}$",
-    "○": r"$^{\circ}$",
-    "↗": r"$^{\nearrow}$",
-}
-
-
-def _tex(text: str) -> str:
-    """Text for LaTeX; `commands` in backticks become typewriter, and two signs one superscript."""
-    spelt = "".join(TEX.get(sign, sign) for sign in text)
-    spelt = re.sub("`([^`]*)`", r"\\texttt{\1}", spelt.replace("--preset", "-{}-preset"))
-    return spelt.replace("}$$^{", "").replace("$$", "")
 
 
 def comma_separated(lines: Sequence[dict[str, Any]]) -> str:

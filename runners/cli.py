@@ -11,10 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 COMMANDS = {
     "models": "the zoo as a table, or one model with its equations",
+    "compare": "two models term by term: what differs, and what it costs",
     "check": "is a model right? its certificate, in seconds",
+    "conditions": "which models can approximate attention: C0 to C3, computed",
     "mqar": "run or sweep multi-query associative recall, then table and plot",
-    "table": "write a table again, from stored rows alone",
-    "plot": "write a plot again, from stored rows alone",
+    "table": "write a table: of results from stored rows alone, of the theory by computing it",
+    "plot": "write a plot, likewise",
     "bench": "time a training step, or the scan operator alone",
     "doctor": "what this machine can run, what is missing, the command that fixes it",
 }

@@ -202,8 +202,17 @@ def test_lines_from_level_points_to_their_labels_do_not_cross(xs):
 def test_every_model_of_the_zoo_has_a_style_of_its_own():
     drawn = {name: styles.style(name) for name in zoo.names()}
     assert set(drawn) <= set(styles.STYLES), "give the new model a line in results/styles.py"
-    assert len({style.marker for style in drawn.values()}) == len(drawn)
     assert len({style.colour for style in drawn.values()}) == len(drawn)
+    assert len({(style.marker, style.dash) for style in drawn.values()}) == len(drawn)
+    for one, other in relatives():
+        assert drawn[one].marker != drawn[other].marker, (one, other)
+
+
+def relatives():
+    """Pairs of models of one family, which figures show together most often."""
+    families = {name: zoo.load(name).family for name in zoo.names()}
+    pairs = itertools.combinations(families, 2)
+    return [(one, other) for one, other in pairs if families[one] == families[other]]
 
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB; the last is full sight.
@@ -233,9 +242,9 @@ def test_colours_differ_for_colour_blind_readers(sight):
         assert np.linalg.norm(a - b) > 0.1, (one, other)
 
 
-def test_models_that_are_alike_in_grey_differ_in_marker_and_dash():
+def test_models_of_a_family_that_are_alike_in_grey_differ_in_marker_and_dash():
     grey = {name: styles.luminance(styles.rgb(s.colour)) for name, s in styles.STYLES.items()}
-    for one, other in itertools.combinations(styles.STYLES, 2):
+    for one, other in relatives():
         if abs(grey[one] - grey[other]) < 0.05:
             assert styles.STYLES[one].marker != styles.STYLES[other].marker
             assert styles.STYLES[one].dash != styles.STYLES[other].dash

@@ -271,7 +271,8 @@ def test_every_published_table_has_its_place_and_columns_in_the_readme(path):
     text = (published.FOLDER / "README.md").read_text()
     shared, _, lines = text.partition("| file |")
     (line,) = [line for line in lines.splitlines() if line.startswith(f"| `{path.name}` |")]
-    assert f"| Table {path.stem.partition('_')[0].removeprefix('table')} |" in line
+    if path.stem.startswith("table"):
+        assert f"| Table {path.stem.partition('_')[0].removeprefix('table')} |" in line
     columns = set(published.read(path.stem)[0]) - {"model"}
     assert columns <= set(re.findall(r"`([\w-]+)`", shared + line))
 

@@ -1,114 +1,94 @@
-"""A Spec in words: its functions as formulas, its state, its decay (`lazoo models`)."""
+"""A model in words and numbers: equations, state and parameters, measured (`lazoo models`)."""
 
 from __future__ import annotations
 
-import re
+from collections import Counter
+from dataclasses import dataclass
 
 import torch
 
 import zoo
-from zoo.mixer import Mixer
-from zoo.spec import Spec, Stream, formula
+from zoo.dimensions import dimension, size
+from zoo.equations import decay_kind, equations, formulas, probe, surroundings
+from zoo.model import Model, role
+from zoo.spec import Spec
 
-SLOTS = ("widen", "local", "f_q", "f_k", "f_v", "f_alpha", "f_g", "now", "bonus", "norm", "w_o")
-
-
-def formulas(spec: Spec) -> dict[str, str]:
-    """Every map and what it computes; `u` is written x where nothing comes before it."""
-    written = {}
-    for slot in SLOTS:
-        factory = getattr(spec, slot)
-        if factory is None:
-            written[slot] = "1" if slot == "f_g" else ""
-            continue
-        text = formula(factory)
-        if spec.widen is None and (slot == "local" or spec.local is None):
-            text = re.sub(r"\bu( W|\))", r"x\1", text)
-        written[slot] = text
-    if spec.mix == "softmax":
-        written["f_alpha"] = "-"
-    return written
+FAMILIES = ("softmax", "linear transformer", "linear RNN", "state-space model", "delta rule")
+ROLES = ("q", "k", "alpha", "v", "g", "out", "norm", "extra")
+LENGTHS = (128, 256)  # tokens; both end a block of 64 or 128, where block-local models stand alike
 
 
-def equations(spec: Spec) -> list[str]:
-    """The layer as equations, one string each, in the order in which they are computed."""
-    f = formulas(spec)
-    lines = []
-    if f["widen"]:
-        lines.append(f"u = {f['widen']}")
-    if f["local"]:
-        lines.append(f"u = {f['local']}")
-    lines += [f"q = {f['f_q']}", f"k = {f['f_k']}", f"v = {f['f_v']}"]
-    scale = " / √d_k" if spec.scale == "d_k^-1/2" else ""
-    if spec.mix == "softmax":
-        lines.append(f"o_t = Σ_{{s≤t}} softmax(q_t k_s{scale}) v_s")
-    else:
-        lines.append(f"α = {f['f_alpha']}")
-        lines.append("S_t = diag(α_t) S_{t-1} + k_tᵀ v_t")
-        read = "S_t" if spec.read == "after" else "S_{t-1}"
-        if spec.bonus is not None:
-            read = f"({read} + {f['bonus']} k_tᵀ v_t)"
-        lines.append(f"o_t = q_t {read}{scale}")
-    if spec.normaliser is not None:
-        kind, eps = spec.normaliser.kind, spec.normaliser.eps
-        below = (
-            "q_t z_t"
-            if not eps
-            else f"(q_t z_t + {eps:g})"
-            if kind == "add"
-            else f"max(q_t z_t, {eps:g})"
-        )
-        lines.append(f"o_t = o_t / {below}, z the same recurrence with v = 1")
-    if f["now"]:
-        lines.append(f"o_t = o_t + {f['now']}")
-    if spec.f_g is not None:
-        lines.append(f"g = {f['f_g']}")
-    lines.append(f"y = ({normed(spec, f['norm'])}) {f['w_o'].removeprefix('y ')}")
-    return lines
+@dataclass(frozen=True)
+class Measured:
+    """Of a second layer, because a first one can lack parts (RWKV-7) or have more (TransNormerLLM).
+
+    parameters: by role, without those that all layers share. floats: of the state after each of
+    LENGTHS tokens. first: floats of the first layer after the longer one.
+    """
+
+    parameters: dict[str, int]
+    floats: dict[int, int]
+    first: int
 
 
-def normed(spec: Spec, norm: str) -> str:
-    """norm(o) ⊙ g in the spec's order."""
-    if spec.order == "gate_norm" and spec.f_g is not None:
-        return f"{norm}(o ⊙ g)"
-    return (f"{norm}(o)" if norm else "o") + (" ⊙ g" if spec.f_g is not None else "")
-
-
-def decay_kind(spec: Spec, d_model: int) -> str:
-    """The decay's geometry and whether it depends on the token; "-" for softmax attention."""
-    if spec.mix == "softmax":
-        return "-"
-    mixer = Mixer(spec, d_model, layer=0, depth=2)
-    shared = spec.shared(2, d_model) if spec.shared is not None else {}
-    s = Stream(torch.zeros(1, 2, d_model), shared=shared, names=mixer._names)
-    with torch.no_grad():
-        s.u = s.x if mixer.widen is None else mixer.widen(s)
-        decay = mixer.f_alpha(s)
-    if decay.kind == "keep":
-        return "none"
-    per = "head" if decay.kind == "head" and mixer.dims.d_k > 1 else "channel"
-    moving = "dynamic" if decay.step is not None else "fixed"
-    return f"{moving} per {per}" + (" and state" if decay.kind == "ssm" else "")
+@torch.no_grad()
+def measured(spec: Spec, d_model: int) -> Measured:
+    model = Model(spec, vocabulary=2, d_model=d_model, depth=2).eval()
+    counts: Counter[str] = Counter(dict.fromkeys(map(str, ROLES), 0))
+    for name, parameter in model.mixers()[1].named_parameters():
+        counts[role(f"blocks.1.mixer.{name}")] += parameter.numel()
+    layers = {}
+    for n in LENGTHS:
+        _, state = model.hidden(torch.zeros(1, n, dtype=torch.int64))
+        layers[n] = [sum(y.numel() for y in kept.values()) for kept in state["layers"]]
+    floats = {n: layer[1] for n, layer in layers.items()}
+    return Measured(dict(counts), floats, layers[LENGTHS[1]][0])
 
 
 def describe(name: str, d_model: int = 64) -> dict[str, object]:
     """Everything `lazoo models` prints about one model, as plain data (and as JSON)."""
     spec = zoo.load(name)
-    state = spec.state(d_model)
-    floats = state.heads * state.d_k * (state.d_v + (spec.normaliser is not None))
+    state, found = spec.state(d_model), probe(spec, d_model)
+    run = measured(spec, d_model)
+    held = state.heads * state.d_k * (state.d_v + (spec.normaliser is not None))
+    shared = {} if spec.shared is None else spec.shared(2, d_model)
     return {
         "name": name,
         "label": spec.label,
         "paper": spec.paper,
         "family": spec.family,
         **formulas(spec),
-        "equations": equations(spec),
-        "decay": decay_kind(spec, d_model),
+        "equations": equations(spec, found),
+        "also": surroundings(spec, found),
+        "dimension": dimension(spec),
+        "size": size(spec),
+        "decay": decay_kind(spec, found),
+        "static": list(found.static),
+        "complex": found.turning,
+        "read": spec.read,
+        "scale": spec.scale,
+        "order": spec.order,
+        "now_at": spec.now_at,
+        "normaliser": "" if spec.normaliser is None else spec.normaliser.kind,
+        "log_keys": spec.log_keys,
+        "channel": spec.channel,
+        "block_norm": spec.block_norm,
         "d_model": d_model,
         "heads": state.heads,
         "d_k": state.d_k,
         "d_v": state.d_v,
-        "state_floats": None if spec.mix == "softmax" else floats,
+        "state_floats": held if spec.mix == "scan" else None,
+        "measured_floats": run.floats,
+        "first_layer_floats": run.first,
+        "grows": len(set(run.floats.values())) > 1,
+        "parameters": run.parameters,
+        "shared_parameters": {name: y.numel() // 2 for name, y in shared.items()},
+        "by_design": dict(spec.by_design),
         "variants": zoo.variants(name),
         "documentation": zoo.documentation(name),
     }
+
+
+def by_family(names: list[str]) -> list[str]:
+    """Names in the order of FAMILIES, alphabetical within each."""
+    return sorted(names, key=lambda name: (FAMILIES.index(zoo.load(name).family), name))

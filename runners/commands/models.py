@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import tyro
 
 import zoo
 from runners.commands import Switch, flag, parse, print_json, print_table, refusals
-from zoo.describe import describe
+from zoo.describe import FAMILIES, by_family, describe
+from zoo.equations import FUNCTIONS
 
 EXAMPLES = (
     "lazoo models",
     "lazoo models metala",
     "lazoo models metala:no_aug --d-model 128",
+    "lazoo models --conditions",
     "lazoo models --json",
 )
-FUNCTIONS = ("f_q", "f_k", "f_v", "f_alpha", "f_g")
+MARKS = {True: "+", False: "-", None: "?"}
+WORDS = {True: "met", False: "not met", None: "undecided"}
 
 
 @dataclass(frozen=True)
@@ -29,51 +33,105 @@ class Arguments:
     names: Annotated[
         tyro.conf.Positional[tuple[str, ...]], flag("none for all", metavar="MODEL ...")
     ] = ()
-    d_model: Annotated[int, flag("width at which state sizes are given, channels", "64")] = 64
+    d_model: Annotated[int, flag("width at which sizes are given, channels", "64")] = 64
+    conditions: Annotated[
+        Switch, flag("measure C0 to C3 as well (seconds); always for models named")
+    ] = False
     json: Annotated[Switch, flag("the same as JSON")] = False
     plugin: Annotated[tuple[Path, ...], flag("files that define one model each")] = ()
 
 
 def main(argv: Sequence[str]) -> int:
     arguments = parse(Arguments, "models", argv, EXAMPLES)
+    torch.set_num_threads(1)  # tensors are small here: threads would wait for one another
     with refusals("models"):
         for path in arguments.plugin:
             zoo.plugin(path)
-        names = arguments.names or zoo.names()
-        found = [describe(name, arguments.d_model) for name in names]
+        found = [
+            describe(name, arguments.d_model) for name in arguments.names or by_family(zoo.names())
+        ]
+        if arguments.conditions or arguments.names:
+            found = [model | {"conditions": conditions(str(model["name"]))} for model in found]
     if arguments.json:
         print_json(found)
     elif arguments.names:
         print("\n\n".join(map(one, found)))
     else:
-        overview(found, arguments.d_model)
+        overview(found, arguments.d_model, arguments.conditions)
     return 0
 
 
-def overview(found: Sequence[dict[str, Any]], d_model: int) -> None:
-    """Two tables: what the models are, and their five functions."""
-    header = ("name", "label", "family", "paper", "decay", f"state at d{d_model}", "variants")
-    lines = [
-        (*(m[key] for key in ("name", "label", "family", "paper", "decay")), size(m), variants(m))
-        for m in found
-    ]
-    print_table(header, lines)
+def conditions(name: str) -> dict[str, bool | None]:
+    """Which of the paper's conditions the model meets as implemented; None is undecided."""
+    from zoo.theory.named import named  # takes a fraction of a second for each model
+
+    return {f"C{i}": met for i, met in enumerate(named(name).met)}
+
+
+def overview(found: Sequence[dict[str, Any]], d_model: int, judged: bool) -> None:
+    """Two tables by family: what the models are, and their five functions."""
+    names = ("name", "paper", "decay", "state", "kept", "parameters")
+    header = (*names, *["C0-C3"] * judged, "variants")
+    print_table(header, grouped(found, facts))
     print()
-    print_table(("name", *FUNCTIONS), [[m[key] for key in ("name", *FUNCTIONS)] for m in found])
+    print_table(("name", *FUNCTIONS), grouped(found, functions))
     print(
-        "\nstate: heads x d_k x d_v, and floats in a layer. lazoo models NAME gives the equations."
+        f"\nstate: heads x d_k x d_v in a layer of width {d_model}; kept: all floats that it hands "
+        "from token to token,\nmeasured; parameters: of one mixer. x is the layer's input, u what "
+        "a projection or short convolution makes of it."
     )
+    if judged:
+        print("C0-C3, as implemented: + met, - not met, ? undecided (lazoo conditions says why).")
+    for model in found:
+        if model["by_design"]:
+            print(f"{model['name']} has by design not: {', '.join(model['by_design'])}.")
+    print("lazoo models NAME gives the equations, lazoo compare NAME NAME what tells two apart.")
+
+
+def grouped(
+    found: Sequence[dict[str, Any]], line: Callable[[dict[str, Any]], Sequence[str]]
+) -> list[Sequence[str]]:
+    """Lines under the names of their families."""
+    made: list[Sequence[str]] = []
+    for family in FAMILIES:
+        members = [line(model) for model in found if model["family"] == family]
+        if members:
+            blank = [""] * (len(members[0]) - 1)
+            made += [["", *blank]] * bool(made) + [[family.upper(), *blank], *members]
+    return made
+
+
+def facts(model: dict[str, Any]) -> list[str]:
+    entries = [model["name"], model["paper"].removeprefix("arXiv "), model["decay"]]
+    entries += [shape(model), kept(model), f"{sum(model['parameters'].values()):,}"]
+    if "conditions" in model:
+        entries.append(" ".join(MARKS[met] for met in model["conditions"].values()))
+    return [*entries, variants(model)]
+
+
+def functions(model: dict[str, Any]) -> list[str]:
+    return [model["name"], *(model[key] for key in FUNCTIONS)]
 
 
 def one(model: dict[str, Any]) -> str:
     """One model in full."""
+    shared = model["shared_parameters"]
     facts = {
         "family": model["family"],
         "paper": model["paper"],
         "decay": model["decay"],
-        f"state at d{model['d_model']}": size(model),
+        "dimension": model["dimension"],
+        f"state at d{model['d_model']}": f"{shape(model)}; kept {kept(model)} floats{first(model)}",
+        "parameters": by_role(model["parameters"])
+        + "".join(f", {n:,} a layer in {name}, which all share" for name, n in shared.items()),
+        "in its blocks": f"channel mixer {model['channel']}, norm {model['block_norm']}",
+        "conditions": ", ".join(
+            f"{name} {WORDS[met]}" for name, met in model["conditions"].items()
+        ),
         "variants": variants(model),
     }
+    for name, reason in model["by_design"].items():
+        facts[f"not {name}"] = f"by design: {reason}"
     width = max(map(len, facts))
     return "\n".join(
         [
@@ -88,11 +146,25 @@ def one(model: dict[str, Any]) -> str:
     )
 
 
-def size(model: dict[str, Any]) -> str:
-    shape = f"{model['heads']} x {model['d_k']} x {model['d_v']}"
-    if model["state_floats"] is None:
-        return f"{shape}, KV cache"
-    return f"{shape}, {model['state_floats']:,}"
+def by_role(parameters: dict[str, int]) -> str:
+    parts = ", ".join(f"{role} {n:,}" for role, n in parameters.items() if n)
+    return f"{sum(parameters.values()):,} in a mixer: {parts}"
+
+
+def shape(model: dict[str, Any]) -> str:
+    return f"{model['heads']} x {model['d_k']} x {model['d_v']}"
+
+
+def kept(model: dict[str, Any]) -> str:
+    """Measured floats; of a state that grows, how it does."""
+    (few, before), (many, after) = model["measured_floats"].items()
+    return f"{after / many:g} a token" if model["grows"] else f"{after:,}"
+
+
+def first(model: dict[str, Any]) -> str:
+    """What the first layer keeps, if that is something else."""
+    n, same = model["first_layer_floats"], list(model["measured_floats"].values())[-1]
+    return f" ({n:,} in the first layer)" if n != same else ""
 
 
 def variants(model: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""lazoo plot: figures from stored rows alone. Nothing here needs torch, a GPU or the models."""
+"""lazoo plot: figures of results from stored rows, without torch; of models from their specs."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ import tyro
 
 from results.store import Row
 from runners.commands import flag, parse, refusals, typed
-from runners.commands.table import ROWS, WHICH, known, read
+from runners.commands.table import ROWS, known, read
 
 EXAMPLES = (
     "lazoo plot mqar",
     "lazoo plot mqar --rows results/reference",
     "lazoo plot mqar --rows runs results/reference --out all",
+    "lazoo plot zoo --plugin my_model.py",
+    "lazoo plot conditions",
 )
+WHICH = "mqar: results; zoo: a family tree of the models; conditions: the theory behind Table 2"
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Write a plot again, from stored rows alone. Trains nothing."""
+    """Write a plot again: of results from stored rows alone, of models from their specs."""
 
     name: Annotated[tyro.conf.Positional[str], flag(WHICH, metavar="NAME")]
     out: Annotated[Path, flag("folder that the files are written to", "runs")] = Path("runs")
     rows: Annotated[tuple[Path, ...], flag(ROWS)] = ()
+    plugin: Annotated[tuple[Path, ...], flag("zoo: files of models that join")] = ()
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,10 +39,30 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(Arguments, "plot", argv, EXAMPLES)
     with refusals("plot"):
         known(arguments.name, figures.names())
-        rows = read(arguments.name, arguments.rows or (arguments.out,))
-    for path in write_plot(arguments.name, rows, arguments.out, typed("plot", argv)):
-        print(path)
+        found = rows(arguments)
+        for path in write_plot(arguments.name, found, arguments.out, typed("plot", argv)):
+            print(path)
     return 0
+
+
+def rows(arguments: Arguments) -> Sequence[Row]:
+    """What the figure is made of. Only mqar does without the zoo, and without torch."""
+    from results import figures
+
+    stored = arguments.name in figures.STORED
+    if arguments.plugin and arguments.name != "zoo":
+        raise ValueError(f"{arguments.name} is not drawn from the models' files: no --plugin")
+    if stored:
+        return read(arguments.name, arguments.rows or (arguments.out,))
+    if arguments.rows:
+        raise ValueError(f"{arguments.name} is computed, not made from stored rows: no --rows")
+    if arguments.name == "conditions":
+        from runners import theory_rows
+
+        return theory_rows.rows()
+    from runners import zoo_rows
+
+    return zoo_rows.everything(arguments.plugin)
 
 
 def write_plot(name: str, rows: Sequence[Row], out: Path, command: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""lazoo table: tables from stored rows alone. Nothing here needs torch, a GPU or the models."""
+"""lazoo table: of results from stored rows alone, without torch; of models from their specs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,24 @@ EXAMPLES = (
     "lazoo table mqar",
     "lazoo table mqar --rows results/reference",
     "lazoo table mqar --rows runs results/reference --out all",
+    "lazoo table A1",
+    "lazoo table A1 --all --plugin my_model.py",
 )
-WHICH = ", ".join(tables.names())
+WHICH = "mqar: results; 1, 3, A1, A2, A3: what the models are; 2: which conditions they meet"
 ROWS = "folders that the rows are read from; without it, the one of --out"
+EVERY = "tables of models: all models of the table's families, not the paper's alone"
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Write a table again, from stored rows alone. Trains nothing."""
+    """Write a table again: of results from stored rows alone, of models from their specs."""
 
     name: Annotated[tyro.conf.Positional[str], flag(WHICH, metavar="NAME")]
     out: Annotated[Path, flag("folder that the files are written to", "runs")] = Path("runs")
     rows: Annotated[tuple[Path, ...], flag(ROWS)] = ()
+    all: Annotated[Switch, flag(EVERY)] = False
+    plugin: Annotated[tuple[Path, ...], flag("tables of models: files of models that join")] = ()
+    d_model: Annotated[int, flag("tables of models: width at which state is measured", "64")] = 64
     json: Annotated[Switch, flag("print the rows as JSON, write nothing")] = False
 
 
@@ -39,15 +45,33 @@ def main(argv: Sequence[str]) -> int:
     arguments = parse(Arguments, "table", argv, EXAMPLES)
     with refusals("table"):
         known(arguments.name, tables.names())
-        rows = read(arguments.name, arguments.rows or (arguments.out,))
-    if arguments.json:
-        print_json(rows)
-        return 0
-    command = typed("table", argv)
-    print_rows(arguments.name, rows, command)
-    for path in write_table(arguments.name, rows, arguments.out, command):
-        print(path)
+        found = rows(arguments)
+        command = typed("table", argv)
+        if arguments.json:
+            print_json(found)
+            return 0
+        print_rows(arguments.name, found, command)
+        for path in write_table(arguments.name, found, arguments.out, command):
+            print(path)
     return 0
+
+
+def rows(arguments: Arguments) -> Sequence[Row]:
+    """What the table is made of. Only tables of models load the zoo, and with it torch."""
+    if not tables.of_models(arguments.name):
+        if arguments.all or arguments.plugin:
+            raise ValueError(f"{arguments.name} is made from stored rows: no --all, no --plugin")
+        return read(arguments.name, arguments.rows or (arguments.out,))
+    if arguments.rows:
+        raise ValueError(f"table {arguments.name} is made from the models: no --rows")
+    from runners import zoo_rows
+
+    every, plugins, d_model = arguments.all, arguments.plugin, arguments.d_model
+    if arguments.name != "2":
+        return zoo_rows.rows(arguments.name, every=every, plugins=plugins, d_model=d_model)
+    from runners import theory_rows
+
+    return theory_rows.rows(zoo_rows.judged(every, plugins), d_model)
 
 
 def known(name: str, names: Sequence[str]) -> None:
