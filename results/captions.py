@@ -98,7 +98,13 @@ def architecture(block: Block) -> str:
     words = [f"{depth} layer{'s' * (depth != 1)}"] if depth else []
     mixer = block.usual.get("channel_mixer")
     if mixer:
-        words.append("no channel mixer" if mixer == "none" else f"channel mixer {mixer}")
+        special = {"none": "no channel mixer", "own": "each model with its authors' channel mixer"}
+        words.append(special.get(mixer, f"channel mixer {mixer}"))
+    norm = block.usual.get("norm")
+    if norm == "own":
+        words.append("its authors' block norm")
+    if block.usual.get("initialisation") == "authors":
+        words.append("its authors' initialisation")
     if block.usual.get("dropout"):
         words.append(f"dropout {block.usual['dropout']:g}")
     words.append(convolution(str(block.setting.get("conv", "own"))))

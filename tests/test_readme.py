@@ -1,5 +1,6 @@
 """README and CONTRIBUTING: commands shown run, files named exist, tables agree with the code."""
 
+import csv
 import re
 import shlex
 import subprocess
@@ -9,12 +10,15 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo.describe import describe
+from runners import theory_rows
+from zoo.describe import by_family, describe
+from zoo.theory.named import named
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
     name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")
 }
+MARKS = {True: "y", False: "n", None: "-"}
 # What a reader does around the commands: it needs a host, or is a shell's own.
 AROUND = ("git clone <this repository> linear-attention-zoo && cd linear-attention-zoo",)
 # Put behind every training command: the last of two equal flags counts.
@@ -96,16 +100,41 @@ def test_the_presets_are_those_that_exist():
 
 def test_the_models_table_is_what_the_code_says():
     shown = re.findall(r"^\| `\w+` \|(?: [^|]+ \|){6}$", PAGES["README.md"], re.MULTILINE)
-    assert shown == [table_line(name) for name in zoo.names()]
+    assert shown == model_lines()
 
 
-def table_line(name: str) -> str:
-    """The line of README's table for a model."""
-    m = describe(name)
-    state = f"{m['heads']} x {m['d_k']} x {m['d_v']}"
-    cache = ", grows" if m["state_floats"] is None else ""
-    cells = [f"`{name}`", m["label"], m["paper"], m["decay"], m["f_alpha"], m["f_k"], state + cache]
-    return f"| {' | '.join(map(str, cells))} |"
+def test_the_conditions_are_those_that_are_computed():
+    shown = re.findall(r"^\| [\w,]+ \|(?: [^|]+ \|){7}$", PAGES["README.md"], re.MULTILINE)
+    assert shown[1:] == group_lines()  # the first is the header
+
+
+def model_lines() -> list[str]:
+    """The lines of README's table of models, by family."""
+    lines = []
+    for name in by_family(zoo.names()):
+        m, met = describe(name), named(name).met
+        state = f"{m['heads']} x {m['d_k']} x {m['d_v']}" + (", grows" if m["grows"] else "")
+        conditions = "".join(MARKS[mark] for mark in met)
+        key = re.split(r", \S+ = ", str(m["f_k"]))[0]  # without what its letters stand for
+        cells = [f"`{name}`", m["label"], m["paper"], m["decay"], key, state, conditions]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def group_lines() -> list[str]:
+    """The lines of README's table of groups, from what Table 2 is made from."""
+    published = (ROOT / "results/published/table2_conditions.csv").read_text(encoding="utf-8")
+    members = {row["group"]: row["members"] for row in csv.DictReader(published.splitlines())}
+    lines = []
+    for row in theory_rows.groups():
+        lower, upper = row["lower"][-1], row["upper"]
+        error = f"at least {lower:.2g}" if upper is None else f"{round(upper[-1], 9):.2g}"
+        marks = [MARKS[row[f"C{i}"]] for i in range(4)]
+        overwrite = f"{round(row['e2'], 9):.2g}"
+        name = row["name"] if row["groups"] else "none"
+        cells = [name, *marks, overwrite, error, members.get(name) or "-"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 @pytest.mark.parametrize("page", PAGES)
