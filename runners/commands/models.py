@@ -82,9 +82,11 @@ def overview(found: Sequence[dict[str, Any]], d_model: int, judged: bool) -> Non
     )
     if judged:
         print("C0-C3, as implemented: + met, - not met, ? undecided (lazoo conditions says why).")
+    else:
+        print("--conditions adds which of C0 to C3 each model meets, in some seconds more.")
     for model in found:
         if model["by_design"]:
-            print(f"{model['name']} has by design not: {', '.join(model['by_design'])}.")
+            print(f"{model['name']} lacks by design: {', '.join(model['by_design'])}.")
     print("lazoo models NAME gives the equations, lazoo compare NAME NAME what tells two apart.")
 
 
