@@ -21,7 +21,7 @@ INSTALL = "python -m pip install --constraint constraints.txt"
 # Distribution, the module it brings, the extra it belongs to, and what it is for.
 OPTIONAL = (
     ("triton", "triton", "gpu", "for GPU kernels; no scan backend uses it yet"),
-    ("flash-linear-attention", "fla", "gpu", "GPU kernels that no scan backend uses yet"),
+    ("flash-linear-attention", "fla", "gpu", "GPU kernels; --backend fla_delta uses one"),
     ("mamba-ssm", "mamba_ssm", "mamba", "Mamba's CUDA kernel; no scan backend uses it yet"),
     ("causal-conv1d", "causal_conv1d", "mamba", "Mamba's CUDA convolution; nothing uses it yet"),
 )

@@ -11,7 +11,7 @@ import pytest
 import zoo
 from runners import axes
 from runners.cli import COMMANDS, main
-from runners.commands import bench, check, doctor, models, mqar, plot, table
+from runners.commands import bench, check, compare, conditions, doctor, models, mqar, plot, table
 from runners.config import Mqar
 
 ROOT = Path(__file__).parents[1]
@@ -118,7 +118,9 @@ def test_help_of_mqar_has_every_field_with_its_default(capsys):
     assert "(default: 10000)" in said
 
 
-@pytest.mark.parametrize("command", [bench, check, doctor, models, mqar, plot, table])
+@pytest.mark.parametrize(
+    "command", [bench, check, compare, conditions, doctor, models, mqar, plot, table]
+)
 def test_examples_are_command_lines_that_parse(command):
     for example in command.EXAMPLES:
         lazoo, name, *argv = example.split()

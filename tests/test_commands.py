@@ -131,6 +131,16 @@ def test_doctor_names_backend_and_reasons_for_every_model(capsys):
     assert {fact["what"] for fact in told["facts"]} >= {"python", "torch", "GPU", "results"}
 
 
+def test_doctor_lists_models_by_backend_and_explains_those_asked_for(capsys):
+    main(["doctor"])
+    said = capsys.readouterr().out
+    assert re.search(r"^  ssm +mamba$", said, re.MULTILINE)
+    assert "has no rank-one erase" not in said
+    main(["doctor", "delta_net"])
+    assert "matrix: has no rank-one erase, which the delta rule needs" in capsys.readouterr().out
+    assert main(["doctor", "deltanet"]) == 2
+
+
 def test_doctor_finds_a_folder_that_cannot_be_written(capsys):
     Path("file").write_text("")
     assert main(["doctor", "--out", "file/runs"]) == 1

@@ -7,25 +7,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
+import tyro
+
 import zoo
 from runners import doctor
-from runners.commands import Switch, flag, parse, print_json
+from runners.commands import Switch, flag, parse, print_json, refusals
 
-EXAMPLES = ("lazoo doctor", "lazoo doctor --json")
+EXAMPLES = ("lazoo doctor", "lazoo doctor metala delta_net", "lazoo doctor --json")
+NAMES = "say of these why each scan backend can run them or not"
 
 
 @dataclass(frozen=True)
 class Arguments:
     """What this machine can run, what is missing, and the command that fixes it."""
 
+    names: Annotated[tyro.conf.Positional[tuple[str, ...]], flag(NAMES, metavar="MODEL ...")] = ()
     out: Annotated[Path, flag("folder that results would go to", "runs")] = Path("runs")
     json: Annotated[Switch, flag("the same as JSON")] = False
 
 
 def main(argv: Sequence[str]) -> int:
     arguments = parse(Arguments, "doctor", argv, EXAMPLES)
+    with refusals("doctor"):
+        served = [doctor.served(name) for name in arguments.names or zoo.names()]
     facts = doctor.facts(arguments.out)
-    served = [doctor.served(name) for name in zoo.names()]
     well = all(fact.good is not False for fact in facts)
     if arguments.json:
         content = {"ok": well, "facts": facts, "backends": served}
@@ -39,9 +44,25 @@ def main(argv: Sequence[str]) -> int:
         print(f"{words[fact.good]:7}  {fact.what:<{width}}  {fact.said}")
         if fact.remedy:
             print(f"{'':7}  {'':<{width}}  {fact.remedy}")
-    print("\nscan backends: which one runs a model here, and why the others do not")
-    for each in served:
-        print(f"  {each.model}: {each.backend}")
-        for name, reason in each.refused.items():
-            print(f"      {name}: {reason or 'could run, if asked for with --backend'}")
+    print("\nscan backends, and the models that they run here")
+    print(*backends(served, explained=bool(arguments.names)), sep="\n")
     return int(not well)
+
+
+def backends(served: Sequence[doctor.Served], explained: bool) -> list[str]:
+    """A line for each backend; or for each model, with what the other backends say."""
+    if explained:
+        return [line for each in served for line in reasons(each)]
+    models: dict[str, list[str]] = {}
+    for each in served:
+        models.setdefault(each.backend, []).append(each.model)
+    width = max(map(len, models))
+    lines = [f"  {backend:<{width}}  {', '.join(names)}" for backend, names in models.items()]
+    return [*lines, "lazoo doctor MODEL says why the other backends do not."]
+
+
+def reasons(each: doctor.Served) -> list[str]:
+    lines = [f"  {each.model}: {each.backend}"]
+    for name, reason in each.refused.items():
+        lines.append(f"      {name}: {reason or 'could run, if asked for with --backend'}")
+    return lines
