@@ -64,7 +64,7 @@ class Key(nn.Module):
         self.stabilised = stabilised
 
     def forward(self, s: Stream) -> Tensor:
-        s.shared["performer.rows"] = self.rows
+        s.notes["rows"] = self.rows
         projected, half_square = exponents(self.inner(s), self.rows)
         exponent = projected - half_square  # b t h m
         if self.stabilised:
@@ -83,7 +83,7 @@ class Query(nn.Module):
         self.detached = detached
 
     def forward(self, s: Stream) -> Tensor:
-        projected, half_square = exponents(self.inner(s), s.shared["performer.rows"])
+        projected, half_square = exponents(self.inner(s), s.notes["rows"])
         highest = (projected.detach() if self.detached else projected).amax(-1, keepdim=True)
         return positive(projected - half_square - highest)  # b t h m
 

@@ -52,7 +52,7 @@ class Key(nn.Module):
         self.register_buffer("rows", torch.randn(dims.heads, dims.d_k // 2, dims.d_v))
 
     def forward(self, s: Stream) -> Tensor:
-        rows = s.shared["rfa.rows"] = self.sigma * self.rows  # h k/2 v
+        rows = s.notes["rows"] = self.sigma * self.rows  # h k/2 v
         phi, log_alpha = waves(self.inner(s), rows), s.decay.log()
         return phi if log_alpha is None else -torch.expm1(log_alpha) * phi
 
@@ -69,7 +69,7 @@ class Query(nn.Module):
         self.inner = maps.linear("q", bias=True, init=INIT, channels=dims.d_v)(dims)
 
     def forward(self, s: Stream) -> Tensor:
-        return waves(self.inner(s), s.shared["rfa.rows"])
+        return waves(self.inner(s), s.notes["rows"])
 
 
 def from_zero(inner: Map) -> maps.Built:

@@ -78,7 +78,7 @@ class Logit(nn.Module):
         total = (log_sum - m[:, 1:]).exp().to(w.dtype)  # b t h 1
         s.keep("zeros.m", m[:, -1].clone())
         s.keep("zeros.sum", total[:, -1].clone())
-        s.shared.update({"zeros.s": logit, "zeros.m": m[:, 1:], "zeros.sum": total})
+        s.notes.update({"s": logit, "m": m[:, 1:], "sum": total})
         # The state of no token at all has every scale.
         step = m.diff(dim=1).where(m[:, :-1] > EMPTY / 2, 0.0)
         return Decay(step=F.pad(step.expand_as(w), (0, 2 * w.shape[-1])))  # b t h k
@@ -92,9 +92,9 @@ class Key(nn.Module):
         self.inner = maps.linear("k", bias=True, channels=dims.d_v)(dims)
 
     def forward(self, s: Stream) -> Tensor:
-        logit = s.shared["zeros.s"]  # b t h 1
+        logit = s.notes["s"]  # b t h 1
         k = turned(self.inner(s), s)  # b t h v
-        return torch.cat([(logit - s.shared["zeros.m"]).exp() * k, logit * k, k], dim=-1)  # b t h k
+        return torch.cat([(logit - s.notes["m"]).exp() * k, logit * k, k], dim=-1)  # b t h k
 
 
 class Query(nn.Module):
@@ -110,10 +110,10 @@ class Query(nn.Module):
 
     def forward(self, s: Stream) -> Tensor:
         gate = self.gate(s)  # b t h 2
-        logits = s.total(self, s.shared["zeros.s"])  # b t h 1
+        logits = s.total(self, s.notes["s"])  # b t h 1
         t = tokens(s, logits)
         first, higher = gate[..., :2].sigmoid().split(1, dim=-1)  # b t h 1
-        a = higher / s.shared["zeros.sum"]
+        a = higher / s.notes["sum"]
         b = (first - higher) / t
         c = -(b * logits + higher) / t
         if self.zero_order:
