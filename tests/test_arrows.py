@@ -9,11 +9,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OURS = ("zoo", "tasks", "runners", "results")
+# Maps of one family of models each.
+VOCABULARY = ("zoo.discretisation", "zoo.state_space", "zoo.forget_gates", "zoo.rwkv")
 # The first prefix that fits a module says what it may import of ours.
 SEES = {
     "zoo.spec": (),
     "zoo.maps": ("zoo.spec",),
-    "zoo.models": ("zoo.spec", "zoo.maps"),
+    **dict.fromkeys(VOCABULARY, ("zoo.spec", "zoo.maps")),
+    "zoo.state_space": ("zoo.spec", "zoo.maps", "zoo.discretisation"),
+    "zoo.models": ("zoo.spec", "zoo.maps", *VOCABULARY),
     "zoo.scan": ("zoo.spec", "zoo.scan", "zoo.rotation"),
     "zoo.mixer": (
         *("zoo.spec", "zoo.maps", "zoo.scan"),

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 import zoo
-from zoo import maps
+from zoo import maps, rwkv
 from zoo.blocks import BaseConv
 from zoo.check import PROPERTIES, certificate
 from zoo.mixer import Mixer
@@ -104,7 +104,7 @@ def test_a_named_convolution_replaces_the_models_own(name: str) -> None:
     own, named = model(name), model(name, conv="k3")
     convs = [m for m in named.modules() if isinstance(m, maps.ShortConv)]
     assert [conv.kernel for conv in convs] == [3, 3]
-    assert not [m for m in named.modules() if isinstance(m, maps.TokenShift)]
+    assert not [m for m in named.modules() if isinstance(m, rwkv.TokenShift)]
     assert state_bytes(own, 8) != state_bytes(named, 8) or name == "mamba"
 
 

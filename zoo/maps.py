@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -66,6 +65,18 @@ def torch_default(weight: Tensor, dims: Dims) -> object:
 def uniform(size: int, fan_in: int) -> Tensor:
     """A bias as nn.Linear draws it, uniform within 1/sqrt(fan_in)."""
     return torch.empty(size).uniform_(-(fan_in**-0.5), fan_in**-0.5)
+
+
+def over_root_depth(weight: Tensor, dims: Dims) -> object:
+    """torch's default over sqrt(depth): Mamba's out_proj (mixer_seq_simple.py::_init_weights)."""
+    torch_default(weight, dims)
+    return weight.data.div_(dims.depth**0.5)
+
+
+def lecun_normal(weight: Tensor, fan_in: int) -> Tensor:
+    """In place, flax's: cut at two standard deviations, of standard deviation fan_in^-1/2 then."""
+    std = fan_in**-0.5 / 0.87962566103423978  # what the cut leaves of 1
+    return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
 def zeros(weight: Tensor, dims: Dims) -> object:
@@ -151,6 +162,17 @@ class Projection(nn.Module):
 def channels_of(slot: Slot, dims: Dims) -> int:
     """Channels per head that the state gives a slot."""
     return {"v": dims.d_v, "g": dims.d_v, "beta": 1}.get(slot, dims.d_k)
+
+
+def from_zero(inner: Map) -> Built:
+    """The same map with its bias at 0."""
+
+    def build(dims: Dims) -> nn.Module:
+        module = inner(dims)
+        nn.init.zeros_(module.get_parameter("bias"))
+        return module
+
+    return Built(formula(inner), build)
 
 
 def low_rank(
@@ -394,17 +416,22 @@ class SoftplusDecay(nn.Module):
         super().__init__()
         self.inner = inner
         self.A_log = nn.Parameter(torch.empty(heads).uniform_(least, most).log())
-        self.bias = nn.Parameter(step_bias(inner, heads))
+        width = [p for n, p in inner.named_parameters() if n in ("weight", "up")][-1].shape[0]
+        self.bias = nn.Parameter(step_bias(heads, width // heads))  # h 1 or h k
 
     def forward(self, s: Stream) -> Decay:
         step = F.softplus(at_least_float32(self.inner(s) + self.bias))  # b t h 1 or b t h k
         return Decay(step=step, rate=at_least_float32(self.A_log).exp().unsqueeze(-1))
 
 
-def step_bias(inner: nn.Module, heads: int) -> Tensor:
-    """h 1 or h k, as wide as inner: softplus(b) is log-uniform in 1e-3 to 1e-1 (Mamba's steps)."""
-    width = [p for n, p in inner.named_parameters() if n in ("weight", "up")][-1].shape[0]
-    step = torch.empty(heads, width // heads).uniform_(math.log(1e-3), math.log(1e-1)).exp()
+def log_steps(*size: int) -> Tensor:
+    """log of steps that are log-uniform in 1e-3 to 1e-1, as those of S4 and Mamba."""
+    return torch.empty(size).uniform_(math.log(1e-3), math.log(1e-1))
+
+
+def step_bias(*size: int) -> Tensor:
+    """b whose softplus(b) is such a step."""
+    step = log_steps(*size).exp()
     return step + torch.log(-torch.expm1(-step))  # inverse softplus
 
 
@@ -452,30 +479,17 @@ class ShortConv(nn.Module):
         return self.activation(y if self.bias is None else y + self.bias)
 
 
-def token_shift(inner: Map, mix: Callable[[Dims], Tensor]) -> Built:
-    """inner applied to mu * u_t + (1 - mu) * u_{t-1} (RWKV). mix: Dims -> initial mu, d_u.
+class Widen(nn.Module):
+    """u of another width than x (Mamba's in_proj). Returns b t d_u."""
 
-    Where a named short convolution replaces the model's own local mixing, inner is applied to u.
-    """
+    formula = "x W_u"
 
-    def build(dims: Dims) -> nn.Module:
-        return TokenShift(inner(dims), mix(dims)) if dims.own_local else inner(dims)
-
-    return Built(formula(inner).replace("u ", "shift(u) "), build)
-
-
-class TokenShift(nn.Module):
-    no_decay = ("mu",)
-
-    def __init__(self, inner: nn.Module, mu: Tensor) -> None:
+    def __init__(self, dims: Dims, *, bias: bool = False) -> None:
         super().__init__()
-        self.inner = inner
-        self.mu = nn.Parameter(mu)
+        self.project = nn.Linear(dims.d, dims.d_u, bias=bias)
 
     def forward(self, s: Stream) -> Tensor:
-        shifted = copy.copy(s)
-        shifted.u = torch.lerp(s.previous(), s.u, self.mu)  # b t d
-        return self.inner(shifted)
+        return self.project(s.x)
 
 
 def skip() -> Built:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.blocks import BaseConv
-from zoo.maps import ShortConv, TokenShift
+from zoo.maps import ShortConv
 from zoo.mixer import Mixer
+from zoo.rwkv import TokenShift
 from zoo.spec import Decay, Stream
 
 if TYPE_CHECKING:

@@ -163,7 +163,8 @@ class Stream:
 
 
 # A map is anything that builds a module from Dims. The module takes a Stream. `maps.py` has the
-# vocabulary; an odd map is an nn.Module class with a `formula` and `__init__(self, dims)`.
+# vocabulary, and files beside it (discretisation, state_space, forget_gates, rwkv) that of families
+# of models; an odd map is an nn.Module class with a `formula` and `__init__(self, dims)`.
 Map = Callable[[Dims], nn.Module]
 
 
@@ -253,3 +254,14 @@ def divided(what: str, d: int, parts: int) -> int:
             f"type a width that is a multiple of {parts}, for example {max(parts, d - d % parts)}"
         )
     return d // parts
+
+
+def square(what: str, size: int) -> Callable[[int], State]:
+    """Heads of `size` x `size`, one smaller head in a narrower model. For the `state` of a Spec."""
+
+    def state(d: int) -> State:
+        heads = max(1, d // size)
+        width = divided(what, d, heads)
+        return State(heads, width, width)
+
+    return state

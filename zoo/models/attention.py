@@ -8,20 +8,14 @@ Variants: one_head and biased together are zoology's (mixers/attention.py).
 from dataclasses import replace
 
 from zoo import maps
-from zoo.spec import Spec, State, divided
-
-
-def state(d: int) -> State:
-    heads = max(1, d // 64)
-    return State(heads, divided("attention", d, heads), d // heads)
-
+from zoo.spec import Spec, State, square
 
 SPEC = Spec(
     label="Attention",
     paper="arXiv 1706.03762",
     family="softmax",
     mix="softmax",
-    state=state,
+    state=square("attention", 64),
     f_q=maps.linear("q"),
     f_k=maps.linear("k"),
     f_v=maps.linear("v"),

@@ -12,14 +12,7 @@ zoology's size for MQAR.
 from dataclasses import replace
 
 from zoo import maps
-from zoo.spec import Spec, State, divided
-
-
-def state(d: int) -> State:
-    heads = max(1, d // 128)
-    width = divided("delta_net", d, heads)
-    return State(heads, width, width)
-
+from zoo.spec import Spec, State, divided, square
 
 Q, K = (maps.unit(maps.convolved(maps.linear(slot), 4, "silu")) for slot in ("q", "k"))
 BETA = maps.linear("beta", activation="sigmoid")
@@ -28,7 +21,7 @@ SPEC = Spec(
     label="DeltaNet",
     paper="arXiv 2406.06484",
     family="delta rule",
-    state=state,
+    state=square("delta_net", 128),
     f_q=Q,
     f_k=maps.delta_key(K, BETA),
     f_v=maps.convolved(maps.linear("v"), 4, "silu"),

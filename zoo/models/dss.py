@@ -7,25 +7,18 @@ frequencies of HiPPO's skew part. Variant softmax, the file's default: keys are 
 of the kernel over all T tokens, (e^(ΔΛ) - 1) / (Λ (e^(ΔΛT) - 1)), so they depend on the length.
 There the real parts of Λ, which may become positive, are taken as at most 0: the template's states
 do not grow (version clip of the same file takes them as at most 1e-4). Published: learning rate
-1e-3 for Δ, Λ and W; here they take the run's.
+1e-3 for Δ, Λ and W; here they take the run's. Longer than other files because the variant has a
+normalisation of its own.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo import maps
+from zoo import discretisation, maps, state_space
 from zoo.spec import Decay, Dims, Spec, State, Stream
-
-
-@dataclass(frozen=True, kw_only=True)
-class Discrete(Decay):
-    """A decay, and the key that discretisation gives with it: h n, complex."""
-
-    key: Tensor
 
 
 class Diagonal(nn.Module):
@@ -36,9 +29,9 @@ class Diagonal(nn.Module):
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
-        steps = torch.empty(dims.heads, 1).uniform_(math.log(1e-3), math.log(1e-1))
+        steps = maps.log_steps(dims.heads, 1)
         self.log_dt = nn.Parameter(steps.repeat(1, 2))  # h 2, for real and imaginary part
-        frequencies = hippo_frequencies(dims.d_k)
+        frequencies = discretisation.hippo_frequencies(dims.d_k // 2)
         self.log_neg_re = nn.Parameter(torch.full_like(frequencies, math.log(0.5)))  # n
         self.im = nn.Parameter(frequencies)  # n
 
@@ -48,7 +41,7 @@ class Diagonal(nn.Module):
         z = scaled(Lambda, self.log_dt)
         # 1 / Λ, of bounded size.
         inverse = Lambda.conj() / (Lambda.real**2 + Lambda.imag**2).clamp(min=1e-7)
-        return discrete(z, torch.expm1(z) * inverse)
+        return discretisation.discrete(z, torch.expm1(z) * inverse)
 
 
 class NormalisedDiagonal(nn.Module):
@@ -70,32 +63,13 @@ class NormalisedDiagonal(nn.Module):
         z = scaled(Lambda, self.log_dt)
         sum_of_kernel = Lambda * torch.expm1(z * s.x.shape[1])
         size = sum_of_kernel.real**2 + sum_of_kernel.imag**2
-        return discrete(z, torch.expm1(z) * sum_of_kernel.conj() / (size + 1e-7))
+        return discretisation.discrete(z, torch.expm1(z) * sum_of_kernel.conj() / (size + 1e-7))
 
 
 def scaled(Lambda: Tensor, log_dt: Tensor) -> Tensor:
     """ΔΛ: h n."""
     dt = maps.at_least_float32(log_dt).exp()  # h 2
     return torch.complex(dt[:, :1] * Lambda.real, dt[:, 1:] * Lambda.imag)
-
-
-def discrete(z: Tensor, key: Tensor) -> Decay:
-    return Discrete(rate=-torch.cat([z.real, z.real], dim=-1), angle=z.imag, key=key)
-
-
-class Key(nn.Module):
-    formula = "(α - 1) / Λ"
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-
-    def forward(self, s: Stream) -> Tensor:
-        assert isinstance(s.decay, Discrete)
-        return channels(s.decay.key)
-
-
-class NormalisedKey(Key):
-    formula = "(α - 1) / (Λ (α^T - 1))"
 
 
 class Query(nn.Module):
@@ -107,47 +81,7 @@ class Query(nn.Module):
         self.W = nn.Parameter(torch.randn(dims.heads, dims.d_k // 2, 2))  # h n 2
 
     def forward(self, s: Stream) -> Tensor:
-        return channels(torch.view_as_complex(maps.at_least_float32(self.W)))
-
-
-class Direct(nn.Module):
-    """D u, D drawn from N(0, 1)."""
-
-    formula = "D u"
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(dims.heads))
-
-    def forward(self, s: Stream) -> Tensor:
-        return (s.u * self.weight).unsqueeze(-1)  # b t h 1
-
-
-class Linear(nn.Module):
-    formula = "GeLU(y) W + b"
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-        self.project = nn.Linear(dims.d, dims.d)
-
-    def forward(self, y: Tensor, s: Stream) -> Tensor:
-        return self.project(F.gelu(y))  # b t d
-
-
-def channels(x: Tensor) -> Tensor:
-    """h n complex -> 1 1 h k, [real parts | imaginary parts]."""
-    return torch.cat([x.real, x.imag], dim=-1)[None, None]
-
-
-def hippo_frequencies(N: int) -> Tensor:
-    """The N/2 positive frequencies of the skew part of HiPPO-LegS, the highest first."""
-    P = (2 * torch.arange(N, dtype=torch.float64) + 1).sqrt()
-    below = (P * P[:, None]).tril(-1) / 2
-    return (
-        torch.linalg.eigvalsh(1j * (below - below.T))
-        .flip(0)[: N // 2]
-        .to(torch.get_default_dtype())
-    )
+        return state_space.channels(state_space.as_complex(self.W))
 
 
 SPEC = Spec(
@@ -156,12 +90,12 @@ SPEC = Spec(
     family="state-space model",
     state=lambda d: State(heads=d, d_k=128, d_v=1),
     f_q=Query,
-    f_k=Key,
-    f_v=maps.Built("u", lambda dims: maps.Part(0, dims.heads, 1)),
+    f_k=state_space.key("(α - 1) / Λ"),
+    f_v=state_space.each_channel(),
     f_alpha=Diagonal,
-    now=Direct,
+    now=state_space.direct("D u"),
     w_o=maps.identity_output(),
-    post=Linear,
+    post=state_space.mixed(gated=False),
     channel="none",
     block_norm="layer",
     model_init="torch",
@@ -173,7 +107,7 @@ VARIANTS = {
         spec,
         label="DSS (softmax)",
         f_alpha=NormalisedDiagonal,
-        f_k=NormalisedKey,
+        f_k=state_space.key("(α - 1) / (Λ (α^T - 1))"),
         by_design={"recurrent = chunked = parallel": LENGTH, "state hand-over": LENGTH},
     ),
 }

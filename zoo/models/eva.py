@@ -25,7 +25,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from zoo import maps
-from zoo.spec import Dims, Map, Spec, State, Stream, divided, formula
+from zoo.spec import Dims, Spec, State, Stream, divided
 
 INIT = maps.xavier(2**-0.5)
 
@@ -121,17 +121,6 @@ def blocks(window: int, chunk: int) -> maps.Built:
     return maps.Built(written, lambda dims: Blocks(dims, window, chunk))
 
 
-def from_zero(inner: Map) -> maps.Built:
-    """The same map with its bias at 0."""
-
-    def build(dims: Dims) -> nn.Module:
-        module = inner(dims)
-        nn.init.zeros_(module.get_parameter("bias"))
-        return module
-
-    return maps.Built(formula(inner), build)
-
-
 SPEC = Spec(
     label="EVA",
     paper="arXiv 2302.04542",
@@ -141,7 +130,7 @@ SPEC = Spec(
     f_k=maps.linear("k", bias=True, init=INIT),
     f_v=maps.linear("v", bias=True, init=INIT),
     f_alpha=maps.keep(),
-    w_o=from_zero(maps.output(bias=True, init=maps.xavier(1.0))),
+    w_o=maps.from_zero(maps.output(bias=True, init=maps.xavier(1.0))),
     mix=blocks(128, 8),
     by_design={"state bytes": "a slot for every chunk is kept: outside C0"},
     channel="mlp_relu",

@@ -19,7 +19,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from zoo import maps
-from zoo.spec import Decay, Dims, Map, Spec, State, Stream, divided, formula
+from zoo.spec import Decay, Dims, Spec, State, Stream, divided
 
 BLOCKS = 16  # num_heads of RECURRENT_GEMMA_9B_V1, recurrentgemma/common.py
 POWER = 8.0  # c, section 2.4
@@ -35,15 +35,6 @@ def last_in_block(weight: Tensor, dims: Dims) -> object:
     return nn.init.normal_(weight, std=(2 / (dims.depth * weight.shape[1])) ** 0.5)
 
 
-def zero_bias(inner: Map) -> maps.Built:
-    def build(dims: Dims) -> nn.Module:
-        module = inner(dims)
-        nn.init.zeros_(module.get_parameter("bias"))
-        return module
-
-    return maps.Built(formula(inner), build)
-
-
 def conv(dims: Dims) -> nn.Module:
     module = maps.ShortConv(dims.d_u, 4, "none", bias=True)
     nn.init.normal_(module.weight, std=(0.01 / 4) ** 0.5)
@@ -51,17 +42,11 @@ def conv(dims: Dims) -> nn.Module:
     return module
 
 
-class Widen(nn.Module):
-    formula = "x W_u + b_u"
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-        self.project = nn.Linear(dims.d, dims.d_u)
-        fan_in(self.project.weight, dims)
-        nn.init.zeros_(self.project.bias)
-
-    def forward(self, s: Stream) -> Tensor:
-        return self.project(s.x)  # b t d_u
+def widen(dims: Dims) -> nn.Module:
+    module = maps.Widen(dims, bias=True)
+    fan_in(module.project.weight, dims)
+    nn.init.zeros_(module.project.bias)
+    return module
 
 
 class BlockDiagonal(nn.Module):
@@ -129,14 +114,14 @@ SPEC = Spec(
     paper="arXiv 2402.19427",
     family="linear RNN",
     state=lambda d: State(BLOCKS * divided("griffin", d, BLOCKS), 1, 1),
-    widen=Widen,
+    widen=maps.Built("x W_u + b_u", widen),
     local=maps.Built("conv4(u)", conv),
     f_q=maps.ones("q"),
     f_k=maps.Built("√(1 - α^2)", lambda dims: InputScale()),
     f_v=gated_input(BLOCKS),
     f_alpha=gated_decay(BLOCKS),
-    f_g=zero_bias(maps.linear("g", bias=True, activation="gelu_tanh", of="x", init=fan_in)),
-    w_o=zero_bias(maps.output(bias=True, init=last_in_block)),
+    f_g=maps.from_zero(maps.linear("g", bias=True, activation="gelu_tanh", of="x", init=fan_in)),
+    w_o=maps.from_zero(maps.output(bias=True, init=last_in_block)),
     channel="geglu",
     model_init="griffin",
 )

@@ -9,79 +9,15 @@ published. A named short convolution replaces the shift SSM. Variant mqar: heads
 d_state d/4, as in zoology's experiments. Longer than other files because there are two SSMs.
 """
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce
 from torch import Tensor, nn
 
-from zoo import maps
-from zoo.spec import Decay, Dims, Spec, State, Stream, divided
-
-
-@dataclass(frozen=True, kw_only=True)
-class Discrete(Decay):
-    """A decay, and the key that discretisation gives with it: h n, complex."""
-
-    key: Tensor
-
-
-class Diagonal(nn.Module):
-    """A = -exp(log_A_real) + j A_imag for every head and n = d_k / 2 complex states."""
-
-    formula = "(1 + ΔA/2) / (1 - ΔA/2), A = -e^a + jb"
-    no_decay = ("log_dt", "log_A_real", "A_imag")
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-        n = torch.arange(dims.d_k // 2)
-        steps = torch.empty(dims.heads).uniform_(math.log(1e-3), math.log(1e-1))
-        self.log_dt = nn.Parameter(steps)  # h
-        self.log_A_real = nn.Parameter(torch.full((dims.heads, len(n)), math.log(0.5)))  # h n
-        self.A_imag = nn.Parameter((math.pi * n).repeat(dims.heads, 1))  # h n
-
-    def forward(self, s: Stream) -> Decay:
-        dt = maps.at_least_float32(self.log_dt).exp().unsqueeze(-1)  # h 1
-        A_real = -maps.at_least_float32(self.log_A_real).exp()
-        z = dt * torch.complex(A_real, self.A_imag.to(dt.dtype))  # h n
-        near = 1 - z / 2
-        rate = -0.5 * torch.log1p(2 * z.real / (near.real**2 + near.imag**2))  # -log|alpha|
-        angle = torch.angle((1 + z / 2) / near)
-        return Discrete(rate=torch.cat([rate, rate], dim=-1), angle=angle, key=dt / near)
-
-
-class Key(nn.Module):
-    formula = "ΔB / (1 - ΔA/2)"
-    no_decay = ("B",)
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-        ones = torch.tensor([1.0, 0.0]).repeat(dims.heads, dims.d_k // 2, 1)
-        self.B = nn.Parameter(ones)  # h n 2
-
-    def forward(self, s: Stream) -> Tensor:
-        assert isinstance(s.decay, Discrete)
-        return channels(s.decay.key * torch.view_as_complex(maps.at_least_float32(self.B)))
-
-
-class Query(nn.Module):
-    """2 C: the states that are not computed are conjugates of these."""
-
-    formula = "2 C"
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-        self.C = nn.Parameter(0.5**0.5 * torch.randn(dims.heads, dims.d_k // 2, 2))  # h n 2
-
-    def forward(self, s: Stream) -> Tensor:
-        return channels(2 * torch.view_as_complex(maps.at_least_float32(self.C)))
-
-
-def channels(x: Tensor) -> Tensor:
-    """h n complex -> 1 1 h k, [real parts | imaginary parts]."""
-    return torch.cat([x.real, x.imag], dim=-1)[None, None]
+from zoo import discretisation, state_space
+from zoo.spec import Dims, Spec, State, Stream, divided
 
 
 class Product(nn.Module):
@@ -139,19 +75,6 @@ class Read(nn.Module):
         return q.repeat_interleave(self.width, dim=3)  # b t h (c c)
 
 
-class Direct(nn.Module):
-    """D k^T v, D drawn from N(0, 1) for each head."""
-
-    formula = "D kᵀ v"
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(dims.heads))
-
-    def forward(self, s: Stream) -> Tensor:
-        return s.v * self.weight.unsqueeze(-1)  # b t h v
-
-
 class Output(nn.Module):
     """The sum over key channels, then W_O, its inputs ordered by value channel, then head."""
 
@@ -168,16 +91,21 @@ class Output(nn.Module):
         return self.project(y.flatten(2))  # b t d
 
 
+def ones(n: int) -> Tensor:
+    """B at the start: 1 for every state, n 2."""
+    return torch.tensor([1.0, 0.0]).repeat(n, 1)
+
+
 SPEC = Spec(
     label="H3",
     paper="arXiv 2212.14052",
     family="state-space model",
     state=lambda d: State(heads=d, d_k=64, d_v=1),
-    f_q=Query,
-    f_k=Key,
+    f_q=state_space.Query,
+    f_k=state_space.learned_key("ΔB / (1 - ΔA/2)", ones),
     f_v=Product,
-    f_alpha=Diagonal,
-    now=Direct,
+    f_alpha=discretisation.diagonal(discretisation.BILINEAR, discretisation.linear_frequencies),
+    now=state_space.direct("D kᵀ v"),
     f_g=Read,
     w_o=Output,
     channel="mlp",

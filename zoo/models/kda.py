@@ -14,16 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo import maps
-from zoo.spec import Decay, Dims, Spec, State, Stream, divided
+from zoo.spec import Decay, Dims, Spec, Stream, square
 
 LOWER_BOUND = -5.0  # the layer's docstring
-
-
-def state(d: int) -> State:
-    heads = max(1, d // 128)
-    width = divided("kda", d, heads)
-    return State(heads, width, width)
-
 
 Q, K = (maps.unit(maps.convolved(maps.linear(slot), 4, "silu")) for slot in ("q", "k"))
 BETA = maps.linear("beta", activation="sigmoid")
@@ -39,7 +32,7 @@ class BoundedDecay(nn.Module):
         super().__init__()
         self.inner = LOW_RANK(dims)
         self.A_log = nn.Parameter(torch.zeros(dims.heads))
-        self.bias = nn.Parameter(maps.step_bias(self.inner, dims.heads))  # h k
+        self.bias = nn.Parameter(maps.step_bias(dims.heads, dims.d_k))  # h k
 
     def forward(self, s: Stream) -> Decay:
         z: Tensor = maps.at_least_float32(self.inner(s) + self.bias)  # b t h k
@@ -51,7 +44,7 @@ SPEC = Spec(
     label="KDA",
     paper="arXiv 2510.26692",
     family="delta rule",
-    state=state,
+    state=square("kda", 128),
     f_q=Q,
     f_k=maps.delta_key(K, BETA),
     f_v=maps.convolved(maps.linear("v"), 4, "silu"),

@@ -10,24 +10,17 @@ connection are the block's. Not reproduced: half the learning rate for nu, theta
 Longer than other models: a complex input and output matrix, and what follows the state.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from zoo import maps
+from zoo import discretisation, maps
 from zoo.spec import Decay, Dims, Spec, State, Stream, divided
 
 MAX_PHASE = 6.28
-
-
-@dataclass(frozen=True)
-class Ring(Decay):
-    """A fixed complex decay and, h 1, the gain of what enters its state."""
-
-    gain: Tensor | None = None
 
 
 class RingDecay(nn.Module):
@@ -46,7 +39,7 @@ class RingDecay(nn.Module):
 
     def forward(self, s: Stream) -> Decay:
         nu, theta, gamma = map(maps.at_least_float32, (self.nu_log, self.theta_log, self.gamma_log))
-        return Ring(
+        return discretisation.Discrete(
             rate=nu.exp().unsqueeze(-1), angle=theta.exp(), gain=gamma.exp().unsqueeze(-1)
         )  # h 1, h, h 1
 
@@ -63,10 +56,8 @@ class ComplexInput(nn.Module):
         self.weight = nn.Parameter(bound * torch.randn(2 * dims.heads, dims.d_u))
 
     def forward(self, s: Stream) -> Tensor:
-        assert isinstance(s.decay, Ring)
-        assert s.decay.gain is not None
         v = rearrange(F.linear(s.u, self.weight), "b t (h c) -> b t h c", c=2)
-        return s.decay.gain.to(v.dtype) * v
+        return discretisation.gain(s).to(v.dtype) * v
 
 
 class RealPart(nn.Module):
@@ -94,10 +85,8 @@ class Head(nn.Module):
         super().__init__()
         self.D = nn.Parameter(torch.randn(dims.d))
         self.out1, self.out2 = nn.Linear(dims.d, dims.d), nn.Linear(dims.d, dims.d)
-        # flax's LeCun normal: cut at two standard deviations, widened to variance 1/d.
-        std = dims.d**-0.5 / 0.87962566
         for layer in (self.out1, self.out2):
-            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+            maps.lecun_normal(layer.weight, fan_in=dims.d)
             nn.init.zeros_(layer.bias)
 
     def forward(self, y: Tensor, s: Stream) -> Tensor:

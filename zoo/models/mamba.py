@@ -12,21 +12,10 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from zoo import maps
+from zoo import maps, state_space
 from zoo.spec import Decay, Dims, Spec, State, Stream
-
-
-class Widen(nn.Module):
-    formula = "x W_u"
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-        self.project = nn.Linear(dims.d, dims.d_u, bias=False)
-
-    def forward(self, s: Stream) -> Tensor:
-        return self.project(s.x)  # b t d_u
 
 
 class SelectiveDecay(nn.Module):
@@ -41,10 +30,7 @@ class SelectiveDecay(nn.Module):
         self.down = nn.Parameter(torch.empty(rank, dims.d_u))
         self.up = nn.Parameter(torch.empty(dims.d_u, rank).uniform_(-(rank**-0.5), rank**-0.5))
         maps.torch_default(self.down, dims)
-        step = torch.exp(torch.empty(dims.d_u).uniform_(math.log(1e-3), math.log(1e-1))).clamp(
-            min=1e-4
-        )
-        self.bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))  # inverse softplus
+        self.bias = nn.Parameter(maps.step_bias(dims.d_u))
         self.A_log = nn.Parameter(
             torch.arange(1.0, dims.d_k + 1).log().repeat(dims.heads, 1)
         )  # h k
@@ -55,38 +41,21 @@ class SelectiveDecay(nn.Module):
         return Decay(step=step, rate=maps.at_least_float32(self.A_log).exp())
 
 
-class SteppedInput(nn.Module):
-    formula = "u"  # as published; Δ enters here, not in the key
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-
-    def forward(self, s: Stream) -> Tensor:
-        assert s.decay.step is not None
-        return s.decay.step * s.u.unsqueeze(-1)  # b t h 1
-
-
-def rescaled(weight: Tensor, dims: Dims) -> object:
-    """out_proj: torch's default divided by sqrt(depth) (mixer_seq_simple.py::_init_weights)."""
-    maps.torch_default(weight, dims)
-    return weight.data.div_(dims.depth**0.5)
-
-
 SPEC = Spec(
     label="Mamba",
     paper="arXiv 2312.00752",
     family="state-space model",
     d_u=lambda d: 2 * d,
     state=lambda d: State(heads=2 * d, d_k=16, d_v=1),
-    widen=Widen,
+    widen=maps.Widen,
     local=maps.short_conv(4, "silu", bias=True),
     f_q=maps.linear("q", shared=True),
     f_k=maps.Built("Δ (u W_k)", maps.linear("k", shared=True)),
-    f_v=SteppedInput,
+    f_v=state_space.stepped(state_space.each_channel()),
     f_alpha=SelectiveDecay,
     now=maps.skip(),
     f_g=maps.linear("g", activation="silu", of="x"),
-    w_o=maps.output(init=rescaled),
+    w_o=maps.output(init=maps.over_root_depth),
     channel="none",
 )
 

@@ -4,11 +4,9 @@ As in state-spaces/mamba modules/mamba2.py with ngroups=1: one projection of the
 and C, which the convolution mixes, and to z and the step, which it does not. alpha = exp(-step
 e^A_log), k = B, q = C, v = step x; D x is added, and the RMSNorm over all heads follows the SiLU
 gate. d_state is 128 there; 64 in mamba2_simple.py (variant state64). 64 channels per head.
-Initialised as in mixer_seq_simple.py, which divides out_proj by sqrt(depth). Longer than other
-files because four maps are its own.
+Initialised as in mixer_seq_simple.py, which divides out_proj by sqrt(depth).
 """
 
-import math
 from dataclasses import replace
 
 import torch
@@ -16,21 +14,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from zoo import maps
+from zoo import maps, state_space
 from zoo.spec import Decay, Dims, Spec, State, Stream
 
-
-class Widen(nn.Module):
-    """Channels: x of all heads, B, C."""
-
-    formula = "x W_u"
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-        self.project = nn.Linear(dims.d, dims.d_u, bias=False)
-
-    def forward(self, s: Stream) -> Tensor:
-        return self.project(s.x)  # b t d_u
+# u has the channels of x of all heads, then B, then C.
+VALUE = maps.part(lambda dims: 0, "v")
 
 
 class SelectiveDecay(nn.Module):
@@ -43,26 +31,13 @@ class SelectiveDecay(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(dims.heads, dims.d))
         maps.torch_default(self.weight, dims)
-        step = torch.empty(dims.heads).uniform_(math.log(1e-3), math.log(1e-1)).exp()
-        self.bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))  # inverse softplus
+        self.bias = nn.Parameter(maps.step_bias(dims.heads))
         self.A_log = nn.Parameter(torch.empty(dims.heads).uniform_(1, 16).log())
 
     def forward(self, s: Stream) -> Decay:
         z = F.linear(s.x, self.weight, self.bias).unsqueeze(-1)  # b t h 1
         rate = maps.at_least_float32(self.A_log).exp().unsqueeze(-1)  # h 1
         return Decay(step=F.softplus(maps.at_least_float32(z)), rate=rate)
-
-
-class SteppedInput(nn.Module):
-    formula = "u[v]"  # as published; Δ enters here, not in the key
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-        self.x = maps.part(lambda dims: 0, "v")(dims)
-
-    def forward(self, s: Stream) -> Tensor:
-        assert s.decay.step is not None
-        return s.decay.step * self.x(s)  # b t h v
 
 
 class Skip(nn.Module):
@@ -73,16 +48,11 @@ class Skip(nn.Module):
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
-        self.x = maps.part(lambda dims: 0, "v")(dims)
+        self.x = VALUE(dims)
         self.weight = nn.Parameter(torch.ones(dims.heads))
 
     def forward(self, s: Stream) -> Tensor:
         return self.x(s) * rearrange(self.weight, "h -> h 1")
-
-
-def rescaled(weight: Tensor, dims: Dims) -> object:
-    maps.torch_default(weight, dims)
-    return weight.data.div_(dims.depth**0.5)
 
 
 def with_states(spec: Spec, n: int) -> Spec:
@@ -100,17 +70,17 @@ SPEC = with_states(
         paper="arXiv 2405.21060",
         family="state-space model",
         state=lambda d: State(1, 1, d),
-        widen=Widen,
+        widen=maps.Widen,
         local=maps.short_conv(4, "silu", bias=True),
         f_q=maps.part(lambda dims: dims.d_u - dims.d_k, "q", shared=True),
         f_k=maps.Built("Δ u[k]", maps.part(lambda dims: dims.d_u - 2 * dims.d_k, "k", shared=True)),
-        f_v=SteppedInput,
+        f_v=state_space.stepped(VALUE),
         f_alpha=SelectiveDecay,
         now=Skip,
         f_g=maps.linear("g", activation="silu", of="x"),
         norm=maps.rms_norm("all", affine=True),
         order="gate_norm",
-        w_o=maps.output(init=rescaled),
+        w_o=maps.output(init=maps.over_root_depth),
         channel="none",
         block_norm="rms",
     ),

@@ -6,21 +6,12 @@ sqrt(16) + ω x_t). Nothing depends on the token and channels do not mix: in Meg
 of gated attention, which is not part of this model.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo import maps
+from zoo import discretisation, maps, state_space
 from zoo.spec import Decay, Dims, Spec, State, Stream
-
-
-@dataclass(frozen=True, kw_only=True)
-class Damped(Decay):
-    """A decay, and the step p that the key shares with it: h k."""
-
-    p: Tensor
 
 
 class Damping(nn.Module):
@@ -33,7 +24,8 @@ class Damping(nn.Module):
 
     def forward(self, s: Stream) -> Decay:
         p = maps.at_least_float32(self.delta).sigmoid()  # h k
-        return Damped(rate=-torch.log1p(-p * maps.at_least_float32(self.alpha).sigmoid()), p=p)
+        rate = -torch.log1p(-p * maps.at_least_float32(self.alpha).sigmoid())  # h k
+        return discretisation.Discrete(rate=rate, gain=p)
 
 
 class Key(nn.Module):
@@ -47,8 +39,7 @@ class Key(nn.Module):
         self.beta = nn.Parameter(signs + 0.02 * torch.randn(dims.heads, dims.d_k))
 
     def forward(self, s: Stream) -> Tensor:
-        assert isinstance(s.decay, Damped)
-        return (s.decay.p * self.beta)[None, None]  # 1 1 h k
+        return (discretisation.gain(s) * self.beta)[None, None]  # 1 1 h k
 
 
 class Query(nn.Module):
@@ -60,17 +51,6 @@ class Query(nn.Module):
 
     def forward(self, s: Stream) -> Tensor:
         return (self.gamma * self.gamma.shape[1] ** -0.5)[None, None]  # 1 1 h k
-
-
-class Direct(nn.Module):
-    formula = "ω u"
-
-    def __init__(self, dims: Dims) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(dims.heads))
-
-    def forward(self, s: Stream) -> Tensor:
-        return (s.u * self.weight).unsqueeze(-1)  # b t h 1
 
 
 class Activation(nn.Module):
@@ -90,9 +70,9 @@ SPEC = Spec(
     state=lambda d: State(heads=d, d_k=16, d_v=1),
     f_q=Query,
     f_k=Key,
-    f_v=maps.Built("u", lambda dims: maps.Part(0, dims.heads, 1)),
+    f_v=state_space.each_channel(),
     f_alpha=Damping,
-    now=Direct,
+    now=state_space.direct("ω u"),
     w_o=maps.identity_output(),
     post=Activation,
 )

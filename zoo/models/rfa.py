@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo import maps
-from zoo.spec import Dims, Map, Normaliser, Spec, State, Stream, divided, formula
+from zoo.spec import Dims, Normaliser, Spec, State, Stream, divided
 
 INIT = maps.xavier(2**-0.5)
 ROWS = 64
@@ -72,17 +72,6 @@ class Query(nn.Module):
         return waves(self.inner(s), s.notes["rows"])
 
 
-def from_zero(inner: Map) -> maps.Built:
-    """The same map with its bias at 0."""
-
-    def build(dims: Dims) -> nn.Module:
-        module = inner(dims)
-        nn.init.zeros_(module.get_parameter("bias"))
-        return module
-
-    return maps.Built(formula(inner), build)
-
-
 SPEC = Spec(
     label="RFA",
     paper="arXiv 2103.02143",
@@ -92,7 +81,7 @@ SPEC = Spec(
     f_k=Key,
     f_v=maps.linear("v", bias=True, init=INIT),
     f_alpha=maps.keep(),
-    w_o=from_zero(maps.output(bias=True, init=INIT)),
+    w_o=maps.from_zero(maps.output(bias=True, init=INIT)),
     normaliser=Normaliser("clamp", 1.0),
     channel="mlp_relu",
     block_norm="layer",
@@ -104,7 +93,7 @@ VARIANTS = {
         label="RFA-Gate",
         f_k=GatedKey,
         f_alpha=maps.sigmoid_decay(
-            from_zero(maps.linear("alpha", bias=True, init=INIT, channels=1))
+            maps.from_zero(maps.linear("alpha", bias=True, init=INIT, channels=1))
         ),
         normaliser=Normaliser("clamp", 0.1),
     ),

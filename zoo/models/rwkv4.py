@@ -6,27 +6,17 @@ paper's row omits token shift, bonus and denominator. The newest past token is u
 """
 
 import math
+from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
-from zoo import maps
+from zoo import maps, rwkv
 from zoo.spec import Decay, Dims, Normaliser, Spec, State, Stream
 
 
-def depth_ratio(dims: Dims) -> float:
-    """0 in the first layer, 1 in the last; 0 where there is one layer only."""
-    return dims.layer / max(dims.depth - 1, 1)
-
-
-def mixing(power: float, offset: float) -> "maps.Callable[[Dims], Tensor]":
+def mixing(power: float, offset: float) -> Callable[[Dims], Tensor]:
     """(c/d)^(power (1 - layer/depth)) + offset * depth ratio, the initial mu of a token shift."""
-
-    def mu(dims: Dims) -> Tensor:
-        share = torch.arange(dims.d_u) / dims.d_u
-        return share ** (power * (1 - dims.layer / dims.depth)) + offset * depth_ratio(dims)
-
-    return mu
+    return lambda dims: rwkv.rising(dims, power) + offset * rwkv.depth_ratio(dims)
 
 
 class FixedDecay(nn.Module):
@@ -37,8 +27,7 @@ class FixedDecay(nn.Module):
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
-        share = torch.arange(dims.heads) / max(dims.heads - 1, 1)
-        self.w = nn.Parameter(-5 + 8 * share ** (0.7 + 1.3 * depth_ratio(dims)))
+        self.w = nn.Parameter(rwkv.speeds(dims, -5, 8))  # h
 
     def forward(self, s: Stream) -> Decay:
         return Decay(rate=maps.at_least_float32(self.w).exp().unsqueeze(-1))  # h 1
@@ -52,8 +41,7 @@ class Bonus(nn.Module):
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
-        zigzag = torch.arange(1, dims.heads + 1) % 3 - 1
-        self.u = nn.Parameter(math.log(0.3) + 0.5 * zigzag)
+        self.u = nn.Parameter(math.log(0.3) + 0.5 * rwkv.zigzag(dims.heads))
 
     def forward(self, s: Stream) -> Tensor:
         return maps.at_least_float32(self.u).unsqueeze(-1)  # h 1
@@ -66,7 +54,7 @@ class LogKey(nn.Module):
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
-        self.inner = maps.token_shift(maps.linear("k", init=maps.zeros), mixing(1.0, 0.0))(dims)
+        self.inner = rwkv.token_shift(maps.linear("k", init=maps.zeros), mixing(1.0, 0.0))(dims)
 
     def forward(self, s: Stream) -> Tensor:
         return maps.at_least_float32(self.inner(s))  # b t h 1
@@ -79,10 +67,10 @@ SPEC = Spec(
     state=lambda d: State(d, 1, 1),
     f_q=maps.ones("q"),
     f_k=LogKey,
-    f_v=maps.token_shift(maps.linear("v", init=maps.orthogonal(1.0)), mixing(1.0, 0.3)),
+    f_v=rwkv.token_shift(maps.linear("v", init=maps.orthogonal(1.0)), mixing(1.0, 0.3)),
     f_alpha=FixedDecay,
     bonus=Bonus,
-    f_g=maps.token_shift(maps.linear("g", activation="sigmoid", init=maps.zeros), mixing(0.5, 0.0)),
+    f_g=rwkv.token_shift(maps.linear("g", activation="sigmoid", init=maps.zeros), mixing(0.5, 0.0)),
     w_o=maps.output(init=maps.zeros),
     read="before",
     normaliser=Normaliser("add", 0.0),

@@ -8,7 +8,7 @@ it: W_O zero, W_k and W_g orthogonal with gain 0.1, W_r and W_v with gain 1, nor
 ((layer + 1) / depth)^0.7. With a named short convolution the shifts step aside. fla's layer of the
 same name is another model (d_k = d/2). Not reproduced: the learning rate of w (x2).
 
-Longer than other models because the shifts and their tables of initial values belong to it alone.
+Longer than other models because its shifts, low-rank and shifted themselves, belong to it alone.
 """
 
 import copy
@@ -18,16 +18,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from zoo import maps
-from zoo.spec import Decay, Dims, Map, Spec, State, Stream, divided, formula
+from zoo import maps, rwkv
+from zoo.spec import Decay, Dims, Map, Spec, Stream, formula, square
 
 STREAMS = "wkvrg"  # the order of time_maa_w2
 MIX_RANK, DECAY_RANK = 32, 64  # D_MIX_LORA, D_DECAY_LORA
-
-
-def depth_ratio(dims: Dims) -> float:
-    """0 in the first layer, 1 in the last; 0 where there is one layer only."""
-    return dims.layer / max(dims.depth - 1, 1)
 
 
 class Shift(nn.Module):
@@ -38,9 +33,8 @@ class Shift(nn.Module):
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
-        share, late = torch.arange(dims.d_u) / dims.d_u, 1 - dims.layer / dims.depth
-        slow, fast = 1 - share**late, 1 - share ** (0.5 * late)
-        value = slow - 0.3 * depth_ratio(dims)
+        slow, fast = 1 - rwkv.rising(dims, 1.0), 1 - rwkv.rising(dims, 0.5)  # d
+        value = slow - 0.3 * rwkv.depth_ratio(dims)
         self.mu_x = nn.Parameter(slow.clone())
         self.mu = nn.Parameter(torch.stack([slow, slow, value, fast, fast]))  # 5 d
         self.down = nn.Parameter(torch.zeros(5 * MIX_RANK, dims.d_u))
@@ -85,8 +79,7 @@ class LowRankDecay(nn.Module):
     def __init__(self, dims: Dims) -> None:
         super().__init__()
         channels = dims.heads * dims.d_k
-        share = torch.arange(channels) / max(channels - 1, 1)
-        self.w = nn.Parameter(-6 + 5 * share ** (0.7 + 1.3 * depth_ratio(dims)))
+        self.w = nn.Parameter(rwkv.speeds(dims, -6, 5))  # (h k)
         self.down = nn.Parameter(torch.zeros(DECAY_RANK, dims.d_u))
         self.up = nn.Parameter(torch.empty(channels, DECAY_RANK).uniform_(-0.01, 0.01))
         self.heads = dims.heads
@@ -105,31 +98,19 @@ class Bonus(nn.Module):
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
-        n = torch.arange(dims.heads * dims.d_k)
-        zigzag, fall = 0.1 * ((n + 1) % 3 - 1), 1 - n / max(len(n) - 1, 1)
-        u = depth_ratio(dims) * fall + zigzag
+        n = dims.heads * dims.d_k
+        u = rwkv.depth_ratio(dims) * (1 - rwkv.ramp(n)) + 0.1 * rwkv.zigzag(n)
         self.u = nn.Parameter(rearrange(u, "(h k) -> h k", h=dims.heads))
 
     def forward(self, s: Stream) -> Tensor:
         return (s.q * self.u * s.k).sum(-1, keepdim=True) * s.v  # b t h v
 
 
-def group_norm(dims: Dims) -> nn.Module:
-    module = maps.layer_norm("head", affine="each", eps=64e-5)(dims)  # 1e-5 head_size_divisor^2
-    nn.init.constant_(module.get_parameter("weight"), ((dims.layer + 1) / dims.depth) ** 0.7)
-    return module
-
-
-def state(d: int) -> State:
-    heads = max(1, d // 64)
-    return State(heads, divided("rwkv6", d, heads), d // heads)
-
-
 SPEC = Spec(
     label="RWKV-6",
     paper="arXiv 2404.05892",
     family="linear RNN",
-    state=state,
+    state=square("rwkv6", 64),
     local=Shift,
     f_q=shifted("r", maps.linear("q", init=maps.orthogonal(1.0))),
     f_k=shifted("k", maps.linear("k", init=maps.orthogonal(0.1))),
@@ -137,7 +118,7 @@ SPEC = Spec(
     f_alpha=shifted("w", LowRankDecay),
     f_g=shifted("g", maps.linear("g", activation="silu", init=maps.orthogonal(0.1))),
     now=Bonus,
-    norm=maps.Built("LN_head", group_norm),
+    norm=rwkv.group_norm(0.7),
     w_o=maps.output(init=maps.zeros),
     read="before",
     channel="relu2_receptance_3.5",

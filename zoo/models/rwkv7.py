@@ -11,7 +11,6 @@ named short convolution the shifts step aside. Not reproduced: the learning rate
 Longer than other models because each function has a shift, a rank and a table of initial values.
 """
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,25 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo import maps
-from zoo.spec import Decay, Dims, Erase, Map, Spec, State, Stream, divided, formula
+from zoo import maps, rwkv
+from zoo.spec import Decay, Dims, Erase, Map, Spec, Stream, formula, square
 
 FASTEST = math.exp(-0.5)  # log alpha is above minus this
-
-
-def state(size: int) -> Callable[[int], State]:
-    """Heads of `size` channels, one smaller head where the model is narrower."""
-
-    def heads(d: int) -> State:
-        n = max(1, d // size)
-        return State(n, divided("rwkv7", d, n), d // n)
-
-    return heads
-
-
-def ramp(dims: Dims) -> Tensor:
-    """c / (d - 1), from 0 to 1 over all channels."""
-    return torch.arange(dims.d_u) / (dims.d_u - 1)
 
 
 def zigzag(dims: Dims) -> Tensor:
@@ -50,27 +34,13 @@ def zigzag(dims: Dims) -> Tensor:
 
 def slowness(dims: Dims) -> Tensor:
     """Initial w0."""
-    depth_ratio = dims.layer / max(dims.depth - 1, 1)
-    return -5.5 + 6 * ramp(dims) ** (1 + depth_ratio**0.3) + 2.5 * zigzag(dims)
+    rise = rwkv.ramp(dims.d_u) ** (1 + rwkv.depth_ratio(dims) ** 0.3)  # d
+    return -5.5 + 6 * rise + 2.5 * zigzag(dims)
 
 
 def shift(inner: Map, power: float) -> maps.Built:
     """inner of u_t + mu (u_{t-1} - u_t); mu starts at 1 - (c/d)^(power (1 - layer/depth))."""
-
-    def build(dims: Dims) -> nn.Module:
-        mu = 1 - (torch.arange(dims.d_u) / dims.d_u) ** (power * (1 - dims.layer / dims.depth))
-        return Shift(inner(dims), mu) if dims.own_local else inner(dims)
-
-    return maps.Built(formula(inner).replace("u ", "shift(u) "), build)
-
-
-class Shift(maps.TokenShift):
-    """The map's token shift with mu on the previous token, as the paper writes it."""
-
-    def forward(self, s: Stream) -> Tensor:
-        shifted = copy.copy(s)
-        shifted.u = torch.lerp(s.u, s.previous(), self.mu)  # b t d
-        return self.inner(shifted)
+    return rwkv.token_shift(inner, lambda dims: 1 - rwkv.rising(dims, power), of="previous")
 
 
 def low_rank(
@@ -131,7 +101,7 @@ class Key(nn.Module):
     def __init__(self, dims: Dims, raw: nn.Module, strength: nn.Module) -> None:
         super().__init__()
         self.raw, self.strength = raw, strength
-        self.k_k = nn.Parameter((0.76 - 0.1 * ramp(dims)).view(dims.heads, dims.d_k))
+        self.k_k = nn.Parameter((0.76 - 0.1 * rwkv.ramp(dims.d_u)).view(dims.heads, dims.d_k))
         self.k_a = nn.Parameter(torch.full((dims.heads, dims.d_k), 1.02))
 
     def forward(self, s: Stream) -> Tensor:
@@ -186,18 +156,6 @@ class Bonus(nn.Module):
         return (s.q * s.k * self.r_k).sum(-1, keepdim=True) * s.v  # b t h v
 
 
-def group_norm(power: float) -> maps.Built:
-    """GroupNorm over heads; its weights start at ((layer + 1) / depth)^power."""
-    norm = maps.layer_norm("head", affine="each", eps=64e-5)
-
-    def build(dims: Dims) -> nn.Module:
-        module = norm(dims)
-        module.get_parameter("weight").data.fill_(((dims.layer + 1) / dims.depth) ** power)
-        return module
-
-    return maps.Built(norm.formula, build)
-
-
 def suggested(factor: float) -> Callable[[int], int]:
     """Rank for a width, as train_temp/src/model.py suggests it."""
     return lambda d: max(32, round(factor * d**0.5 / 32) * 32)
@@ -210,17 +168,19 @@ def functions(
     strength = low_rank(
         "a",
         rank(2.5),
-        lambda dims: 0.3 * zigzag(dims) + 0.4 * ramp(dims) - 0.39,
+        lambda dims: 0.3 * zigzag(dims) + 0.4 * rwkv.ramp(dims.d_u) - 0.39,
         activation="sigmoid",
     )
-    share = low_rank("v", rank(1.7), lambda dims: 0.93 - 0.4 * ramp(dims), activation="sigmoid")
+    share = low_rank(
+        "v", rank(1.7), lambda dims: 0.93 - 0.4 * rwkv.ramp(dims.d_u), activation="sigmoid"
+    )
     return {
         "f_q": shift(maps.linear("q", init=init(1.0)), 0.2),
         "f_k": key(shift(maps.linear("k", init=init(0.1)), 0.7), shift(strength, 0.9)),
         "f_v": shift(value(maps.linear("v", init=init(1.0)), share), 0.7),
         "f_alpha": decay(shift(low_rank("α", rank(2.5), slowness, inner="tanh"), 0.9)),
         "f_g": shift(low_rank("g", rank(5.0), inner="sigmoid"), 0.2),
-        "norm": group_norm(power),
+        "norm": rwkv.group_norm(power),
     }
 
 
@@ -238,7 +198,7 @@ SPEC = Spec(
     label="RWKV-7",
     paper="arXiv 2503.14456",
     family="delta rule",
-    state=state(64),
+    state=square("rwkv7", 64),
     **functions(suggested, maps.orthogonal, 0.7),
     erase=Removal,
     now=Bonus,
@@ -251,6 +211,6 @@ SPEC = Spec(
 
 VARIANTS = {
     "simplified": lambda spec: replace(
-        spec, state=state(16), **functions(lambda factor: lambda d: 8, uniform, 0.0)
+        spec, state=square("rwkv7", 16), **functions(lambda factor: lambda d: 8, uniform, 0.0)
     ),
 }

@@ -10,24 +10,16 @@ Bidirectional in the paper's long-range tasks; here causal. Longer than other fi
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from zoo import maps
+from zoo import discretisation, maps, state_space
 from zoo.spec import Decay, Dims, Spec, State, Stream, divided
 
 BLOCKS = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Discrete(Decay):
-    """A decay, and the factor of B that discretisation gives with it: h, complex."""
-
-    key: Tensor
 
 
 class Diagonal(nn.Module):
@@ -40,14 +32,14 @@ class Diagonal(nn.Module):
         self.re = nn.Parameter(torch.full((dims.heads,), -0.5))
         frequencies = frequencies.repeat(dims.heads // len(frequencies))
         self.im = nn.Parameter(frequencies.to(self.re.dtype))
-        steps = torch.empty(dims.heads).uniform_(math.log(1e-3), math.log(1e-1))
-        self.log_dt = nn.Parameter(steps)  # h
+        self.log_dt = nn.Parameter(maps.log_steps(dims.heads))  # h
 
     def forward(self, s: Stream) -> Decay:
         re, im = maps.at_least_float32(self.re).clamp(max=-1e-4), maps.at_least_float32(self.im)
         Lambda, dt = torch.complex(re, im), maps.at_least_float32(self.log_dt).exp()  # h
         z = dt * Lambda
-        return Discrete(rate=-z.real.unsqueeze(-1), angle=z.imag, key=torch.expm1(z) / Lambda)
+        gain = torch.expm1(z) / Lambda
+        return discretisation.Discrete(rate=-z.real.unsqueeze(-1), angle=z.imag, gain=gain)
 
 
 class Input(nn.Module):
@@ -60,13 +52,12 @@ class Input(nn.Module):
         super().__init__()
         size = 2 * dims.heads
         V = basis(dims.heads)[1]  # (2 n) n, one block
-        drawn = lecun_normal(size, dims.d_u, fan_in=size)
+        drawn = maps.lecun_normal(torch.empty(size, dims.d_u), fan_in=size)
         B = torch.cat([V.mH @ block.to(V.dtype) for block in drawn.split(len(V))])  # h d
         self.B = nn.Parameter(torch.view_as_real(B).to(drawn.dtype))  # h d 2
 
     def forward(self, s: Stream) -> Tensor:
-        assert isinstance(s.decay, Discrete)
-        B = s.decay.key.unsqueeze(-1) * torch.view_as_complex(maps.at_least_float32(self.B))
+        B = discretisation.gain(s).unsqueeze(-1) * state_space.as_complex(self.B)  # h d
         weight = rearrange(torch.view_as_real(B), "h d part -> (h part) d").to(s.u.dtype)
         return rearrange(F.linear(s.u, weight), "b t (h part) -> b t h part", part=2)
 
@@ -80,7 +71,8 @@ class Output(nn.Module):
         super().__init__()
         size = 2 * dims.heads
         V = basis(dims.heads)[1]  # (2 n) n
-        drawn = torch.complex(*(lecun_normal(dims.d, size, fan_in=size) for _ in range(2)))
+        parts = [maps.lecun_normal(torch.empty(dims.d, size), fan_in=size) for _ in range(2)]
+        drawn = torch.complex(*parts)
         C = torch.cat([block.to(V.dtype) @ V for block in drawn.split(len(V), dim=1)], dim=1)
         self.C = nn.Parameter(torch.view_as_real(C).to(drawn.real.dtype))  # d h 2
 
@@ -95,7 +87,7 @@ class HalfGLU(nn.Module):
     def __init__(self, dims: Dims) -> None:
         super().__init__()
         self.D = nn.Parameter(torch.randn(dims.d_u))
-        self.weight = nn.Parameter(lecun_normal(dims.d, dims.d, fan_in=dims.d))
+        self.weight = nn.Parameter(maps.lecun_normal(torch.empty(dims.d, dims.d), fan_in=dims.d))
         self.bias = nn.Parameter(torch.zeros(dims.d))
 
     def forward(self, y: Tensor, s: Stream) -> Tensor:
@@ -103,19 +95,9 @@ class HalfGLU(nn.Module):
         return z * F.linear(z, self.weight, self.bias).sigmoid()  # b t d
 
 
-def lecun_normal(rows: int, columns: int, fan_in: int) -> Tensor:
-    """Normal numbers cut at two standard deviations, of standard deviation fan_in^-1/2 after it."""
-    std = fan_in**-0.5 / 0.87962566103423978  # what the cut leaves of 1
-    return nn.init.trunc_normal_(torch.empty(rows, columns), std=std, a=-2 * std, b=2 * std)
-
-
 def basis(heads: int) -> tuple[Tensor, Tensor]:
     """HiPPO-LegS of one block: n negative frequencies and their eigenvectors, (2 n) n."""
-    n = heads // math.gcd(heads, BLOCKS)
-    P = (torch.arange(2 * n, dtype=torch.float64) + 0.5).sqrt()
-    skew = (P * P[:, None]).triu(1) - (P * P[:, None]).tril(-1)
-    frequencies, V = torch.linalg.eigh(-1j * skew)  # ascending
-    return frequencies[:n], V[:, :n]
+    return discretisation.hippo(2 * heads // math.gcd(heads, BLOCKS))
 
 
 SPEC = Spec(
