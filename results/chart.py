@@ -117,9 +117,10 @@ def save(figures: dict[str, Figure], folder: Path) -> list[Path]:
     return paths
 
 
-def percent_axis(axis: Axes, label: str) -> None:
-    """0 to 100 with head-room, so that markers at 100 are whole."""
-    axis.set_ylim(-3, 104)
+def percent_axis(axis: Axes, label: str, top: float = 104) -> None:
+    """0 to 100 with head-room, so that markers at 100 are whole, or up to `top` for labels."""
+    axis.set_ylim(-3, top)
+    axis.spines["left"].set_bounds(-3, 104)
     axis.set_yticks(range(0, 101, 20))
     axis.grid(axis="y")
     axis.set_ylabel(label)

@@ -1,4 +1,4 @@
-"""Direct labels that do not cover each other: in the margin of a panel, or next to their points."""
+"""Direct labels in the margin of a panel, where they do not cover each other."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.transforms import Bbox
 
 from .styles import ink
 
@@ -22,8 +20,10 @@ class Label:
     colour: str
 
 
-ARROW = 14.0  # points
 SIZE = 6.5  # of a label, points
+LEADER, THIN = 0.5, 0.35  # width of the lines to few labels and to many, points
+STEP = 1.22  # from label to label, in sizes
+MANY = 12  # lines of a panel, from where on their labels take more room than a usual panel has
 LONGEST = 24  # letters
 
 
@@ -36,6 +36,11 @@ def margin(names: Iterable[str]) -> float:
     """Inches that `beside` needs for these names."""
     letters = max((len(short(name)) for name in names), default=0)
     return (13 + 0.56 * SIZE * max(letters, len("chance 1/64"))) / 72
+
+
+def needed(count: int) -> float:
+    """Inches of height that `beside` needs for that many labels."""
+    return (STEP * SIZE * count + 1) / 72
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -67,14 +72,15 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
 
 def beside(axis: Axes, labels: Sequence[Label], size: float = SIZE) -> None:
     """Labels in the right margin, each with a thin line to its last point."""
-    scale, frame = _pixels(axis), axis.get_window_extent()
+    scale, frame = pixels(axis), axis.get_window_extent()
     ends = [axis.transData.transform(label.points[-1]) for label in labels]
     wanted = [y for _, y in ends]
-    heights = spread(wanted, 1.22 * size * scale, frame.y0, frame.y1 - 1 * scale)
+    heights = spread(wanted, STEP * size * scale, frame.y0, frame.y1 - 1 * scale)
     heights = uncrossed([(x, y) for x, y in ends], heights, 1.2 * scale)
     for label, (x, y), height in zip(labels, ends, heights):
         offset = ((frame.x1 + 7 * scale - x) / scale, (height - y) / scale)
-        _write(axis, label, label.points[-1], offset, "center", size, leader=True)
+        leader = THIN if len(labels) > MANY + 1 else LEADER
+        annotate(axis, label, label.points[-1], offset, "center", size, leader)
 
 
 def uncrossed(
@@ -100,84 +106,24 @@ def uncrossed(
     return result
 
 
-def near(
-    axis: Axes, labels: Sequence[Label], arrows: Sequence[Label] = (), size: float = SIZE
-) -> None:
-    """Labels next to a point of their line, where they cover least: other labels, then lines.
-
-    arrows: points with an arrow to the right, ARROW points long, that must stay visible.
-    """
-    scale, frame, busy = _pixels(axis), axis.get_window_extent(), _drawn(axis)
-    taken: list[Bbox] = []
-    for arrow in arrows:
-        x, y = axis.transData.transform(arrow.points[-1])
-        taken.append(Bbox.from_bounds(x, y - 3 * scale, ARROW * scale, 6 * scale))
-    for label in labels:
-        probe = axis.text(0, 0, label.text, size=size)
-        extent = probe.get_window_extent()
-        probe.remove()
-        places = []
-        for back, point in enumerate(reversed(label.points)):
-            x, y = axis.transData.transform(point)
-            for far in (4.5, 8, 13, 20):
-                for side in SIDES:
-                    box = _box(x, y, extent.width, 0.8 * extent.height, side, far * scale)
-                    cost = _cost(box, frame, taken, busy) + 0.8 * far + 4 * back
-                    offset = ((box.x0 - x) / scale, (box.y0 - y) / scale)
-                    places.append((cost, len(places), box, point, offset, far > 5))
-        _, _, box, point, offset, leader = min(places, key=lambda place: place[:2])
-        taken.append(box)
-        _write(axis, label, point, offset, "baseline", size, leader)
-
-
-# East first, then around; (0, 0) would be a label centred on its point.
-SIDES = ((1, 0), (1, 1), (1, -1), (0, 1), (0, -1), (-1, 1), (-1, -1), (-1, 0))
-
-
-def _box(x: float, y: float, w: float, h: float, side: tuple[int, int], far: float) -> Bbox:
-    """The place of a label of size w x h on one side of a point. All in pixels."""
-    across, up = side
-    left = x + across * far - w * (1 - across) / 2
-    bottom = y + up * far - h * (1 - up) / 2
-    return Bbox.from_bounds(left, bottom, w, h)
-
-
-def _cost(box: Bbox, frame: Bbox, taken: Sequence[Bbox], busy: np.ndarray) -> float:
-    """How much a label there would hide or stick out. busy: pixels of lines, n x 2."""
-    inside = Bbox.intersection(box, frame)
-    area = box.width * box.height
-    outside = 1 - (inside.width * inside.height / area if inside else 0)
-    wider = box.padded(2)
-    hidden = sum(1.0 for other in taken if wider.overlaps(other))
-    covered = ((busy >= wider.min) & (busy <= wider.max)).all(axis=1).sum()
-    return 400 * outside + 200 * hidden + 2 * float(covered)
-
-
-def _drawn(axis: Axes) -> np.ndarray:
-    """Points along everything plotted, three pixels apart. Returns: n x 2, pixels."""
-    found = [np.empty((0, 2))]
-    for line in axis.lines:
-        points = line.get_transform().transform(np.asarray(line.get_xydata(), float))  # n x 2
-        points = points[np.isfinite(points).all(axis=1)]
-        for start, end in pairwise(points):
-            steps = max(1, int(np.hypot(*(end - start)) / 3))
-            found.append(start + (end - start) * np.linspace(0, 1, steps + 1)[:, None])
-        found += [points, points + 3, points - 3]  # a marker is larger than its centre
-    return np.concatenate(found)
-
-
-def _write(
+def annotate(
     axis: Axes,
     label: Label,
     point: tuple[float, float],
     offset: tuple[float, float],
     align: str,
     size: float,
-    leader: bool,
+    leader: float,
+    end: tuple[float, float] | None = None,
 ) -> None:
-    """Text at an offset (in points) from its data point, with a line between them if wanted."""
-    line = {"arrowstyle": "-", "color": label.colour, "lw": 0.5, "alpha": 0.55}
-    line |= {"shrinkA": 1, "shrinkB": 2.5, "relpos": (0 if offset[0] > 0 else 1, 0.5)}
+    """Text at an offset (in points) from its data point, with a line between them if wanted.
+
+    leader: width of the line in points, 0 for none. end: where it meets the text, as fractions of
+    the text's width and height; without it the middle of the side that faces the point.
+    """
+    colour, alpha = (ink(label.colour), 0.8) if leader == THIN else (label.colour, 0.55)
+    line = {"arrowstyle": "-", "color": colour, "lw": leader, "alpha": alpha}
+    line |= {"shrinkA": 1, "shrinkB": 2.5, "relpos": end or (0 if offset[0] > 0 else 1, 0.5)}
     axis.annotate(
         label.text,
         point,
@@ -191,7 +137,7 @@ def _write(
     )
 
 
-def _pixels(axis: Axes) -> float:
+def pixels(axis: Axes) -> float:
     """Pixels in a point, once the limits of the axes are settled."""
     axis.autoscale_view()
     assert axis.figure is not None

@@ -1,35 +1,43 @@
-"""The MQAR figures: accuracy by width and by state size, learning rates, learning curves."""
+"""The MQAR figures: accuracy by width and by state size, and learning curves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from . import captions, strokes
-from .cells import Block, Line, Row
+from . import by_model, captions, dots, strokes
+from .among import among
+from .by_model import has_curve, small_print
+from .cells import Block, Row
 from .chart import COLUMN, FULL, Grid, percent_axis
-from .labels import beside, margin, near
+from .labels import MANY, Label, beside, margin, needed
+from .near import near
 from .select import blocks
-from .styles import tint
 
-HOLLOW = "Hollow: undetermined at this budget, never left the plateau at any rate."
+HEIGHTS = (2.8, 3.4, 4.0, 4.8)  # inches, of a panel with many labels: the first that has room
+HEADROOM = 122  # per cent: the top of its axis, for labels above points at 100
 
 
 def make(rows: Sequence[Row], width: float, command: str) -> dict[str, Figure]:
-    """All figures by name. width: inches, 0 for one column, or a whole page for several panels."""
+    """All figures by name. width: inches, 0 for what the content needs: a column or a page."""
     found = blocks(rows)
     if not found:
         return {}
-    wide = width or (COLUMN if len(found) == 1 else FULL)
+    wide = width or (COLUMN if len(found) == 1 and not many(found) else FULL)
+    one_width = all(len(block.widths) == 1 for block in found)
+    drawn = by_rank if many(found) and one_width else accuracy
     figures = {
-        "mqar": accuracy(found, wide, command),
+        "mqar": drawn(found, wide, command),
         "mqar-state": state_size(found, wide, command),
-        "mqar-curves": curves(found, width, command),
+        "mqar-curves": None if many(found) else curves(found, width, command),
     }
     for i, block in enumerate(found, 1):
-        name = "mqar-rates" if len(found) == 1 else f"mqar-rates-{i}"
-        figures[name] = learning_rates(block, found, width or FULL, command)
+        which = "" if len(found) == 1 else f"-{i}"
+        figures[f"mqar-rates{which}"] = by_model.rates(block, found, width or FULL, command)
+        if many(found):
+            figures[f"mqar-curves{which}"] = by_model.curves(block, found, width or FULL, command)
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
@@ -42,11 +50,27 @@ def accuracy(found: Sequence[Block], width: float, command: str) -> Figure:
         strokes.widths(axis, block.widths)
         percent_axis(axis, "test accuracy, %")
         labels = strokes.chance(axis, block)
+        places = len(block.lines)
         for i, line in enumerate(block.lines):
-            shift = strokes.sideways(axis, i - (len(block.lines) - 1) / 2)
+            shift = strokes.sideways(axis, i - (places - 1) / 2, places)
             points = [(d * shift, line.cells.get(d)) for d in block.widths]
             labels += strokes.cells(axis, line, strokes.look(block, line), points)
         beside(axis, labels)
+    return figure
+
+
+def by_rank(found: Sequence[Block], width: float, command: str) -> Figure:
+    """Test accuracy of many models at one width: a row for each, one panel per comparison."""
+    order = "Models by accuracy, undetermined ones after the others."
+    said = small_print(found, command, [order], bars=True)
+    titles = [captions.title(block, found) for block in found]
+    left, right = max(map(dots.names, found)), max(map(dots.values, found))
+    columns = 2 if width > COLUMN else 1
+    tall = max(map(dots.height, found))
+    grid = Grid(width, columns, tall, left=left, right=right + 0.06, gap=left + right + 0.1)
+    figure, axes = grid.draw(titles, said)
+    for axis, block in zip(axes, found):
+        dots.dots(axis, block, right)
     return figure
 
 
@@ -56,11 +80,30 @@ def state_size(found: Sequence[Block], width: float, command: str) -> Figure:
     cache = "Arrows: a KV cache, which grows with every token."
     used = [cache] * any(line.grows for block in found for line in block.lines)
     said = small_print(found, command, [f"{memory}.", *used], bars=True)
-    titles = [captions.title(block, found) for block in found]
-    grid = Grid(width, 2 if width > COLUMN else 1, right=0.3, gap=0.8)
-    figure, axes = grid.draw(titles, said)
+    if not many(found):
+        grid = Grid(width, 2 if width > COLUMN else 1, right=0.3, gap=0.8)
+        figure, panels = _states(found, grid, said)
+        for panel in panels:
+            near(*panel)
+        return figure
+    for height in HEIGHTS if width > COLUMN else ():
+        figure, panels = _states(found, Grid(width, 1, height, right=0.3), said, HEADROOM)
+        if all(among(*panel) for panel in panels):
+            return figure
+    figure, panels = _states(found, with_names(found, width, 1.9), said)
+    for axis, labels, _ in panels:
+        beside(axis, labels)
+    return figure
+
+
+def _states(
+    found: Sequence[Block], grid: Grid, said: Sequence[str], top: float = 104
+) -> tuple[Figure, list[tuple[Axes, list[Label], list[Label]]]]:
+    """The figure without labels, and for each panel its axes, labels and arrows."""
+    figure, axes = grid.draw([captions.title(block, found) for block in found], said)
+    panels = []
     for axis, block in zip(axes, found):
-        percent_axis(axis, "test accuracy, %")
+        percent_axis(axis, "test accuracy, %", top)
         axis.set_xscale("log", base=2)
         labels, arrows = [], []
         for line in block.lines:
@@ -72,33 +115,8 @@ def state_size(found: Sequence[Block], width: float, command: str) -> Figure:
                     arrows.append(strokes.grows(axis, size, 100 * cell.mean, drawn.colour))
         strokes.sizes(axis)
         labels += strokes.chance(axis, block)
-        near(axis, labels, arrows)
-    return figure
-
-
-def learning_rates(block: Block, others: Sequence[Block], width: float, command: str) -> Figure:
-    """What a rate was chosen by, over the rates: one panel per model, one line per width."""
-    field = "value" if block.setting.get("selection") == "test" else "valid"
-    signs = "Ring: chosen. ‡ at the edge of the grid. Cross: no result."
-    said = small_print([block], command, [f"{captions.title(block, others)}.", signs])
-    columns = 4 if width > COLUMN else 2
-    grid = Grid(width, columns, height=1.0, right=0.36, gap=0.4, row_gap=0.44)
-    figure, axes = grid.draw([line.name for line in block.lines], said)
-    rates = sorted({row["lr"] for row in block.rows})
-    for i, (axis, line) in enumerate(zip(axes, block.lines)):
-        first, last = i % columns == 0, i + columns >= len(block.lines)
-        strokes.rates(axis, rates)
-        percent_axis(axis, f"{'test' if field == 'value' else 'validation'}, %" if first else "")
-        strokes.chance(axis, block)
-        labels = []
-        for d, cell in line.cells.items():
-            share = 0.35 + 0.65 * (block.widths.index(d) + 1) / len(block.widths)
-            colour = tint(strokes.look(block, line).colour, share)
-            labels += strokes.search(axis, cell, field, colour)
-        beside(axis, labels, 5.5)
-        axis.tick_params(labelleft=first)
-        axis.set_xlabel("learning rate" if last else "")
-    return figure
+        panels.append((axis, labels, arrows))
+    return figure, panels
 
 
 def curves(found: Sequence[Block], width: float, command: str) -> Figure | None:
@@ -107,7 +125,7 @@ def curves(found: Sequence[Block], width: float, command: str) -> Figure | None:
         (block, d)
         for block in found
         for d in block.widths
-        if any(_has_curve(line, d) for line in block.lines)
+        if any(has_curve(line, d) for line in block.lines)
     ]
     if not shown:
         return None
@@ -133,21 +151,11 @@ def curves(found: Sequence[Block], width: float, command: str) -> Figure | None:
 def with_names(found: Sequence[Block], width: float, height: float) -> Grid:
     """A grid whose panels have room for the names of the lines on their right."""
     right = margin(line.name for block in found for line in block.lines)
-    columns = 2 if width > COLUMN else 1
-    return Grid(width, columns, height=height, right=right, gap=right + 0.5)
+    columns = 2 if width > COLUMN and not many(found) else 1
+    tall = needed(max(len(block.lines) for block in found) + 1) if many(found) else 0
+    return Grid(width, columns, height=max(height, tall), right=right, gap=right + 0.5)
 
 
-def small_print(
-    found: Sequence[Block], command: str, said: Sequence[str], bars: bool = False
-) -> list[str]:
-    """How to read the figure, then seeds, choice and budget, then runs and commands."""
-    rows = [row for block in found for row in block.rows]
-    facts = dict.fromkeys(fact for block in found for fact in captions.brief(block, bars))
-    hollow = [HOLLOW] * any(cell.undetermined for block in found for cell in captions.cells(block))
-    made = f"{captions.runs(rows)} Runs by {captions.commands(rows)}; figure by `{command}`."
-    return [" ".join([*said, *hollow]), " ".join(facts), made]
-
-
-def _has_curve(line: Line, d_model: int) -> bool:
-    cell = line.cells.get(d_model)
-    return cell is not None and any(row.get("curve_steps") for row in cell.runs)
+def many(found: Sequence[Block]) -> bool:
+    """Whether a panel has more lines than labels fit into it."""
+    return any(len(block.lines) > MANY for block in found)

@@ -11,7 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from . import spelling
 from .cells import Block, Cell, Line
 from .chart import GREY
-from .labels import ARROW, Label, short
+from .labels import Label, short
+from .near import ARROW
 from .styles import Style, style
 
 
@@ -90,12 +91,13 @@ def curve(axis: Axes, line: Line, drawn: Style, cell: Cell) -> list[Label]:
     return [Label(short(line.name), sorted(ends), drawn.colour)] if ends else []
 
 
-def chance(axis: Axes, block: Block) -> list[Label]:
+def chance(axis: Axes, block: Block, upright: bool = False) -> list[Label]:
     """The level of guessing, dotted. Returns: its label, at the right end."""
     if block.chance is None:
         return []
     level = 100 * block.chance
-    axis.axhline(level, color=GREY, linewidth=0.7, linestyle=(0, (1, 1.5)), zorder=1)
+    draw = axis.axvline if upright else axis.axhline
+    draw(level, color=GREY, linewidth=0.7, linestyle=(0, (1, 1.5)), zorder=1)
     words = f"chance {spelling.fraction(block.chance).partition(' ')[0]}".strip()
     return [Label(words, [(axis.get_xlim()[1], level)], GREY)]
 
@@ -117,12 +119,15 @@ def widths(axis: Axes, values: Sequence[int]) -> None:
     axis.set_xlabel("d_model")
 
 
-def sideways(axis: Axes, places: float) -> float:
-    """A factor on d_model that moves a point to the right by 3.2 points per place."""
+def sideways(axis: Axes, places: float, of: int) -> float:
+    """A factor on d_model that moves a point to the right by 3.2 points per place.
+
+    places: from the middle. of: all places; where there are many, they share 0.55 octaves.
+    """
     assert axis.figure is not None
     low, high = (math.log2(x) for x in axis.get_xlim())
     octave = axis.get_window_extent().width / (high - low) * 72 / axis.figure.dpi
-    return 2 ** (3.2 * places / octave)
+    return 2 ** (places * min(3.2 / octave, 0.55 / of))
 
 
 def rates(axis: Axes, values: Sequence[float]) -> None:
@@ -148,7 +153,7 @@ def sizes(axis: Axes) -> None:
     axis.set_xlabel("state per sequence, measured")
 
 
-def updates(axis: Axes, shown: Sequence[Cell]) -> None:
+def updates(axis: Axes, shown: Sequence[Cell], ticks: int = 5) -> None:
     """Updates from 0; logarithmic where some models need over ten times as many as others."""
     curves = [row["curve_steps"] for cell in shown for row in cell.runs if row.get("curve_steps")]
     last = [steps[-1] for steps in curves]
@@ -157,6 +162,6 @@ def updates(axis: Axes, shown: Sequence[Cell]) -> None:
         axis.set_xlim(0.8 * min(steps[0] for steps in curves), 1.15 * max(last))
     else:
         axis.set_xlim(0, 1.05 * max(last))
-        axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10], integer=True))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axis.set_xlabel("updates")
