@@ -103,6 +103,10 @@ def test_the_models_table_is_what_the_code_says():
     assert shown == model_lines()
 
 
+def test_the_readme_counts_the_models():
+    assert PAGES["README.md"].splitlines()[2].startswith(f"{len(zoo.names())} linear attention")
+
+
 def test_the_conditions_are_those_that_are_computed():
     shown = re.findall(r"^\| [\w,]+ \|(?: [^|]+ \|){7}$", PAGES["README.md"], re.MULTILINE)
     assert shown[1:] == group_lines()  # the first is the header
