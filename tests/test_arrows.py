@@ -10,13 +10,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OURS = ("zoo", "tasks", "runners", "results")
 # Maps of one family of models each.
-VOCABULARY = ("zoo.discretisation", "zoo.state_space", "zoo.forget_gates", "zoo.rwkv")
+VOCABULARY = (
+    *("zoo.discretisation", "zoo.state_space"),
+    *("zoo.forget_gates", "zoo.rwkv", "zoo.delta_rule"),
+)
 # The first prefix that fits a module says what it may import of ours.
 SEES = {
     "zoo.spec": (),
     "zoo.maps": ("zoo.spec",),
     **dict.fromkeys(VOCABULARY, ("zoo.spec", "zoo.maps")),
     "zoo.state_space": ("zoo.spec", "zoo.maps", "zoo.discretisation"),
+    "zoo.delta_rule": ("zoo.spec", "zoo.maps", "zoo.discretisation"),
     "zoo.models": ("zoo.spec", "zoo.maps", *VOCABULARY),
     "zoo.scan": ("zoo.spec", "zoo.scan", "zoo.rotation"),
     "zoo.mixer": (

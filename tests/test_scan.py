@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from runners import bench_op
+from tests.scan_cases import DECAYS, Tensors, assert_near, drawn, received, with_gradients
 from zoo.scan import BACKENDS, Read, choose, explain, matrix, scalar, scan, ssm, vector
+from zoo.scan.case import Case
 from zoo.scan.chunks import least, lower
 from zoo.spec import Decay
-
-Tensors = dict[str, Tensor]
 
 # backend, shape of step and of rate ("" = none), heads, shared q and k, d_k, d_v
 GEOMETRIES = {
@@ -35,14 +35,6 @@ GEOMETRIES = {
     "matrix-wide": ("matrix", "channel", "", 1, False, 2, 128),
     "parallel": ("parallel", "channel", "", 2, True, 3, 2),
 }
-DECAYS = {
-    "-1e-3": lambda x: torch.full_like(x, 1e-3),
-    "logsigmoid": lambda x: torch.nn.functional.softplus(torch.special.ndtri(x)),
-    "U(-20,0)": lambda x: 20 * x,
-    "U(-1000,0)": lambda x: 1000 * x,
-    "-30": lambda x: torch.full_like(x, 30.0),
-    "spikes-of-200": lambda x: torch.where(x < 0.05, 200.0, x / 10),
-}
 geometries = pytest.mark.parametrize("geometry", GEOMETRIES)
 # `parallel` takes differences of running sums, so it is exact for ordinary decays only.
 safe = pytest.mark.parametrize("geometry", [g for g in GEOMETRIES if g != "parallel"])
@@ -61,49 +53,26 @@ def example(geometry: str, decay: str, t: int, dtype: torch.dtype, state: bool =
         "v": torch.randn(2, t, h, d_v),
         "state": torch.randn(2, h, d_k, d_v),
     }
-    width = {"head": 1, "channel": d_k}
-    if step:
-        x["step"] = DECAYS[decay](torch.rand(2, t, h, width[step]))
-    if rate:
-        uniform = torch.rand(h, width[rate])
-        x["rate"] = 0.5 + uniform if step else DECAYS[decay](uniform)
+    x |= drawn(step, rate, decay, t, h, d_k)
     return {name: y.to(dtype) for name, y in x.items() if state or name != "state"}
 
 
 def run(x: Tensors, backend: str, read: Read = "after", reverse: bool = False) -> Tensors:
-    """o, the last state, and the gradient of a random sum of both, by name."""
-    x = {name: y.detach().requires_grad_() for name, y in x.items()}
-    state, decay = x.get("state"), Decay(x.get("step"), x.get("rate"))
-    o, end = scan(
-        *(x["q"], x["k"], x["v"], decay), read=read, reverse=reverse, state=state, backend=backend
-    )
-    torch.manual_seed(0)
-    weights = [torch.randn(y.shape).bfloat16().to(y) for y in (o, end)]  # the same in every dtype
-    gradients = torch.autograd.grad((o, end), list(x.values()), weights, materialize_grads=True)
-    return {"o": o, "end": end} | {f"d{name}": g for name, g in zip(x, gradients, strict=True)}
+    def apply(x: Tensors) -> tuple[Tensor, Tensor]:
+        decay = Decay(x.get("step"), x.get("rate"))
+        order = {"read": read, "reverse": reverse, "state": x.get("state")}
+        return scan(x["q"], x["k"], x["v"], decay, **order, backend=backend)  # pyright: ignore
+
+    return with_gradients(apply, x)
 
 
 def assert_close(got: Tensors, reference: Tensors, x: Tensors) -> None:
-    """RMS error of each tensor.
-
-    Allowed relative to its own size: 200 tokens, each rounding a factor by eps / 2, all the same
-    way. Beside it, relative to the largest size: exp(least), which replaces faster decays; step and
-    rate receive it times each other, summed.
-    """
+    """200 tokens, each rounding a factor by eps / 2, all the same way; and exp(least), which
+    replaces faster decays."""
     dtype = got["end"].dtype
     rounding = 200 * torch.finfo(dtype).eps / 2  # 1.2e-5 in float32, 2.2e-14 in float64
-    size = {name: y.double().square().mean().sqrt().item() for name, y in reference.items()}
-    replaced = math.exp(least(dtype)) * max(size.values())
-    received = {
-        "dstep": x["rate"].sum(-1).max().item() if "rate" in x else 1.0,
-        "drate": x["step"].sum((0, 1)).max().item() if "step" in x else 2.0 * x["v"].shape[1],
-    }
-    for name, y in reference.items():
-        error = (got[name].double() - y.double()).square().mean().sqrt().item()
-        bound = rounding * size[name] + replaced * received.get(name, 1.0)
-        assert error <= bound, (
-            f"{name}: error {error:.1e}, size {size[name]:.1e}, bound {bound:.1e}"
-        )
+    dropped = math.exp(least(dtype))
+    assert_near(got, reference, rounding=rounding, dropped=dropped, received=received(x))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -302,7 +271,7 @@ def test_a_backend_that_refuses_raises_with_every_reason() -> None:
     decay = Decay(torch.rand(2, 5, 3, 4))
     with pytest.raises(ValueError, match="'vector' cannot run here") as caught:
         scan(q, q, q, decay, backend="vector")
-    reasons = explain(q, q, q, decay)
+    reasons = explain(Case(q, q, q, decay))
     assert list(reasons) == [backend.NAME for backend in BACKENDS]
     assert all(f"{name}: {reason}" in str(caught.value) for name, reason in reasons.items())
     with pytest.raises(ValueError, match="'matrx' is not known"):

@@ -1,16 +1,18 @@
-"""The rank-one erase: the chunked backend against the float64 loop, and that against matrices."""
+"""The rank-one erase: the chunked backend and the adapter against the float64 loop."""
 
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.test_scan import DECAYS, Tensors
-from zoo.scan import Read, choose, explain, pairs, scan
+from tests.scan_cases import DECAYS, Tensors, assert_near, drawn, received, with_gradients
+from zoo.scan import Read, choose, explain, fla_delta, pairs, scan
+from zoo.scan.case import Case
 from zoo.scan.chunks import least, lower
 from zoo.spec import Decay, Erase
 
@@ -42,12 +44,7 @@ def example(geometry: str, decay: str, t: int, dtype: torch.dtype, state: bool =
     x["v"], x["state"] = torch.randn(2, t, h, d_v), torch.randn(2, h, d_k, d_v)
     x["read"] = F.normalize(x["read"], dim=-1)
     x["write"] = 2 * torch.rand(2, t, heads, 1) * x["read"]
-    width = {"head": 1, "channel": d_k}
-    if step:
-        x["step"] = DECAYS[decay](torch.rand(2, t, h, width[step]))
-    if rate:
-        uniform = torch.rand(h, width[rate])
-        x["rate"] = 0.5 + uniform if step else DECAYS[decay](uniform)
+    x |= drawn(step, rate, decay, t, h, d_k)
     return {name: y.to(dtype) for name, y in x.items() if state or name != "state"}
 
 
@@ -58,35 +55,16 @@ def apply(x: Tensors, backend: str, read: Read = "after", reverse: bool = False)
 
 
 def run(x: Tensors, backend: str, read: Read = "after", reverse: bool = False) -> Tensors:
-    """o, the last state, and the gradient of a random sum of both, by name."""
-    x = {name: y.detach().requires_grad_() for name, y in x.items()}
-    o, end = apply(x, backend, read, reverse)
-    torch.manual_seed(0)
-    weights = [torch.randn(y.shape).bfloat16().to(y) for y in (o, end)]  # the same in every dtype
-    gradients = torch.autograd.grad((o, end), list(x.values()), weights, materialize_grads=True)
-    return {"o": o, "end": end} | {f"d{name}": g for name, g in zip(x, gradients, strict=True)}
+    return with_gradients(lambda x: apply(x, backend, read, reverse), x)
 
 
 def assert_close(got: Tensors, reference: Tensors, x: Tensors) -> None:
-    """RMS error of each tensor, allowed as in test_scan: 200 tokens, each rounding by eps / 2 all
-    the same way, relative to the tensor's own size; and exp(least), relative to the largest.
-
-    A token rounds what stays (1) and what goes (|write| |read| <= 2), three times as much as there.
-    """
+    """As in test_scan, but a token rounds what stays (1) and what goes (|write| |read| <= 2), three
+    times as much as there."""
     dtype = got["end"].dtype
     rounding = 3 * 200 * torch.finfo(dtype).eps / 2  # 3.6e-5 in float32, 6.7e-14 in float64
-    size = {name: y.double().square().mean().sqrt().item() for name, y in reference.items()}
-    replaced = math.exp(least(dtype)) * max(size.values())
-    received = {
-        "dstep": x["rate"].sum(-1).max().item() if "rate" in x else 1.0,
-        "drate": x["step"].sum((0, 1)).max().item() if "step" in x else 2.0 * x["v"].shape[1],
-    }
-    for name, y in reference.items():
-        error = (got[name].double() - y.double()).square().mean().sqrt().item()
-        bound = rounding * size[name] + replaced * received.get(name, 1.0)
-        assert error <= bound, (
-            f"{name}: error {error:.1e}, size {size[name]:.1e}, bound {bound:.1e}"
-        )
+    dropped = math.exp(least(dtype))
+    assert_near(got, reference, rounding=rounding, dropped=dropped, received=received(x))
 
 
 @both_dtypes
@@ -126,23 +104,6 @@ def test_the_written_out_map_agrees_with_the_loop(geometry: str, decay: str) -> 
     for y, expected in zip(got, reference, strict=True):
         # It subtracts running sums of up to 37 x 20, which doubles round to 1e-13.
         torch.testing.assert_close(y, expected, rtol=0, atol=1e-11)
-
-
-@geometries
-def test_the_loop_multiplies_by_a_diagonal_less_rank_one(geometry: str) -> None:
-    x = example(geometry, "logsigmoid", 9, torch.float64)
-    h, log = x["v"].shape[2], Decay(x.get("step"), x.get("rate")).log()
-    alpha = torch.ones(2, 9, h, x["q"].shape[3]) if log is None else log.exp()
-    alpha = alpha.expand(2, 9, h, x["q"].shape[3]).double()
-    q, k, write, read = (x[n].expand(alpha.shape) for n in ("q", "k", "write", "read"))
-    S, o = x["state"], []
-    for t in range(9):
-        A = torch.diag_embed(alpha[:, t]) - torch.einsum("bhi,bhj->bhij", write[:, t], read[:, t])
-        S = A @ S + torch.einsum("bhk,bhv->bhkv", k[:, t], x["v"][:, t])
-        o.append(torch.einsum("bhk,bhkv->bhv", q[:, t], S))
-    got, end = apply(x, "loop")
-    torch.testing.assert_close(got, torch.stack(o, dim=1), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(end, S, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("cut", [1, 31, 63])
@@ -275,8 +236,8 @@ def test_auto_takes_it_for_an_erase_and_for_nothing_else() -> None:
     q, k, v, decay, erase = x["q"], x["k"], x["v"], Decay(x["step"]), Erase(x["write"], x["read"])
     assert choose(q, k, v, decay, erase=erase) == "delta"
     assert choose(q, k, v, decay) == "matrix"
-    assert explain(q, k, v, decay)["delta"] == "is for a rank-one erase, and there is none"
-    assert "rank-one erase" in explain(q, k, v, decay, erase=erase)["matrix"]
+    assert explain(Case(q, k, v, decay))["delta"] == "is for a rank-one erase, and there is none"
+    assert "rank-one erase" in explain(Case(q, k, v, decay, erase))["matrix"]
 
 
 @pytest.mark.parametrize("part", ["write", "read"])
@@ -290,6 +251,35 @@ def test_flash_linear_attention_says_why_it_cannot_run_here() -> None:
     x = example("channel", "logsigmoid", 8, torch.float32)
     with pytest.raises(ValueError, match="fla_delta: needs an NVIDIA GPU, and v is on cpu"):
         apply(x, "fla_delta")
+
+
+def dplr(q, k, v, a, b, gk, scale, initial_state, output_final_state):
+    """What fla's kernel computes, token by token, as its own reference has it (dplr/naive.py):
+    S_t = exp(gk_t) S_{t-1} + b_t^T (a_t S_{t-1}) + k_t^T v_t, o_t = scale q_t S_t."""
+    assert output_final_state
+    S, o = torch.zeros_like(k[:, 0, :, :, None] * v[:, 0, :, None]), []
+    S = S if initial_state is None else initial_state
+    for t in range(q.shape[1]):
+        gone = torch.einsum("bhk,bhkv->bhv", a[:, t], S)
+        S = gk[:, t].exp().unsqueeze(-1) * S + b[:, t].unsqueeze(-1) * gone.unsqueeze(-2)
+        S = S + k[:, t].unsqueeze(-1) * v[:, t].unsqueeze(-2)
+        o.append(scale * torch.einsum("bhk,bhkv->bhv", q[:, t], S))
+    return torch.stack(o, dim=1), S
+
+
+@pytest.mark.parametrize("state", [True, False], ids=["state", "no-state"])
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
+@pytest.mark.parametrize("read", ["after", "before"])
+@geometries
+def test_what_flash_linear_attention_is_handed_stands_for_the_same(
+    geometry: str, read: Read, reverse: bool, state: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adapter alone, on a CPU: its kernel is replaced by what the kernel computes."""
+    library = SimpleNamespace(chunk_dplr_delta_rule=dplr)
+    monkeypatch.setattr(fla_delta, "importlib", SimpleNamespace(import_module=lambda name: library))
+    monkeypatch.setattr(fla_delta, "refuses", lambda case: "")
+    x = example(geometry, "logsigmoid", 11, torch.float64, state)
+    assert_close(run(x, "fla_delta", read, reverse), run(x, "loop", read, reverse), x)
 
 
 @pytest.mark.gpu

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.test_scan import DECAYS
+from tests.scan_cases import DECAYS, Tensors, assert_near, with_gradients
 from zoo.scan import Read, choose, explain, scan
+from zoo.scan.case import Case
 from zoo.scan.chunks import faintest
 from zoo.scan.fft import Powers, transform_length
 from zoo.spec import Decay
 
-Tensors = dict[str, Tensor]
 B, H, N = 2, 3, 4
 ANGLE = 6.0  # radians per token, the largest
 
@@ -45,13 +45,7 @@ def example(geometry: str, decay: str, t: int, dtype: torch.dtype, state: bool =
 
 
 def run(x: Tensors, backend: str, read: Read = "after", reverse: bool = False) -> Tensors:
-    """o, the last state, and the gradient of a random sum of both, by name."""
-    x = {name: y.detach().requires_grad_() for name, y in x.items()}
-    o, end = by_scan(x, backend, read, reverse)
-    torch.manual_seed(0)
-    weights = [torch.randn(y.shape).bfloat16().to(y) for y in (o, end)]  # the same in every dtype
-    gradients = torch.autograd.grad((o, end), list(x.values()), weights, materialize_grads=True)
-    return {"o": o, "end": end} | {f"d{name}": g for name, g in zip(x, gradients, strict=True)}
+    return with_gradients(lambda x: by_scan(x, backend, read, reverse), x)
 
 
 def by_scan(
@@ -65,23 +59,14 @@ def by_scan(
 
 
 def assert_close(got: Tensors, reference: Tensors, t: int) -> None:
-    """RMS error of each tensor.
-
-    Allowed relative to its own size: exponents down to `faintest`, each rounded by eps of itself;
-    three transforms of log2(n) rounded additions; and t times the largest angle, rounded in float64
-    before it is reduced. Beside it, relative to the largest size: what `faintest` drops.
+    """Exponents down to `faintest`, each rounded by eps of itself; three transforms of log2(n)
+    rounded additions; and t times the largest angle, rounded in float64 before it is reduced.
+    Beside it, what `faintest` drops.
     """
     dtype = got["end"].dtype
     floor, eps = faintest(dtype, 2), torch.finfo(dtype).eps
     rounding = (3 * math.log2(4 * t) - floor) * eps + ANGLE * t * 2**-53
-    size = {name: y.double().square().mean().sqrt().item() for name, y in reference.items()}
-    dropped = math.exp(floor) * max(size.values())
-    for name, y in reference.items():
-        error = (got[name].double() - y.double()).square().mean().sqrt().item()
-        bound = rounding * size[name] + dropped
-        assert error <= bound, (
-            f"{name}: error {error:.1e}, size {size[name]:.1e}, bound {bound:.1e}"
-        )
+    assert_near(got, reference, rounding=rounding, dropped=math.exp(floor))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -217,7 +202,7 @@ def test_auto_takes_it_where_nothing_depends_on_the_token() -> None:
     assert choose(q, q, v[:, :1], Decay(rate=rate)) == "loop"
     assert choose(q[..., :1], q[..., :1], v, Decay(rate=rate[:, :1])) == "vector"
     dynamic = torch.randn(B, 9, H, 4)
-    assert "q and k that are the same" in explain(dynamic, q, v, Decay(rate=rate))["fft"]
-    assert "q and k that are the same" in explain(q, dynamic, v, Decay(rate=rate))["fft"]
+    assert "q and k that are the same" in explain(Case(dynamic, q, v, Decay(rate=rate)))["fft"]
+    assert "q and k that are the same" in explain(Case(q, dynamic, v, Decay(rate=rate)))["fft"]
     step = torch.rand(B, 9, H, 1)
-    assert "a decay that is the same" in explain(q, q, v, Decay(step, rate))["fft"]
+    assert "a decay that is the same" in explain(Case(q, q, v, Decay(step, rate)))["fft"]

@@ -328,7 +328,6 @@ class Half(nn.Module):
         return Erase(0.5 * erase.write, erase.read)
 
 
-@pytest.mark.skipif("kda" not in zoo.names(), reason="needs KDA")
 def test_half_an_erasure_leaves_half_of_a_value():
     """A = I - e_r^T e_r / 2 and k = e_r / 2: 2 (1/2)^2, though one channel alone would do more."""
     for name in ("delta_net", "kda", "rwkv7"):
@@ -341,7 +340,6 @@ def test_half_an_erasure_leaves_half_of_a_value():
         assert found.met[1] is False
 
 
-@pytest.mark.skipif("retnet" not in zoo.names(), reason="needs RetNet")
 def test_retnet_passes_c2_as_long_as_its_slowest_head_remembers():
     """gamma = 1 - 2^-(4+H): 8 heads cost 1 - gamma^63 = 0.015 at 64 tokens, 0.05 from 212 on."""
     spec = replace(zoo.load("retnet"), state=lambda d: State(8, d // 8, d // 4))
@@ -352,19 +350,17 @@ def test_retnet_passes_c2_as_long_as_its_slowest_head_remembers():
     assert found.until == 211
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", [n for n in zoo.names() if zoo.load(n).mix == "scan"])
 def test_the_map_of_a_model_reproduces_its_output(name):
     """M V from the recursion of `linear_map`, which shares no code with the scans."""
-    spec = zoo.load(name)
-    if spec.mix != "scan":
-        pytest.skip("no recurrence")
-    assert extraction_error(spec, 32) < 1e-12
+    # float64: some hundred roundings of 1e-16 each.
+    assert extraction_error(zoo.load(name), 32) < 1e-12
 
 
 def test_a_fit_reaches_what_the_verdict_allows():
     """T-RNN has no query and one channel a head: its map cannot pass L3, whatever its factor."""
     assert fit(zoo.load("linformer"), 64, steps=400).error < 0.05
-    found = fit(zoo.load("trnn" if "trnn" in zoo.names() else "hgrn"), 32, steps=100)
+    found = fit(zoo.load("trnn"), 32, steps=100)
     assert found.error >= bounds.one_channel(softmax(found.n)) - 1e-9
 
 
@@ -396,8 +392,6 @@ def test_a_cache_grows_and_a_state_does_not():
     ],
 )
 def test_scalars_of_the_map_are_those_of_the_formulas(name, formula):
-    if name not in zoo.names():
-        pytest.skip(f"needs {name}")
     for d in (64, 256):
         found = scalars(zoo.load(name), d)
         assert found["q"] + found["k"] + found["alpha"] == formula(d)
@@ -408,8 +402,6 @@ def test_scalars_of_the_map_are_those_of_the_formulas(name, formula):
 )
 def test_whole_layers_have_the_papers_size(name, share, rest):
     """4 d^2, 4 d^2 + 24 d and 8 d^2 in the paper; convolution, norm and biases come on top."""
-    if name not in zoo.names():
-        pytest.skip(f"needs {name}")
     found = scalars(zoo.load(name), 256)["all"] / 256**2
     assert share <= found <= share + rest
 

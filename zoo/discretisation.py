@@ -42,6 +42,17 @@ def discrete(z: Tensor, gain: Tensor) -> Discrete:
     return Discrete(rate=-torch.cat([z.real, z.real], dim=-1), angle=z.imag, gain=gain)
 
 
+def log_steps(*size: int) -> Tensor:
+    """log of steps that are log-uniform in 1e-3 to 1e-1, as those of S4 and Mamba."""
+    return torch.empty(size).uniform_(math.log(1e-3), math.log(1e-1))
+
+
+def step_bias(*size: int) -> Tensor:
+    """b whose softplus(b) is such a step."""
+    step = log_steps(*size).exp()
+    return step + torch.log(-torch.expm1(-step))  # inverse softplus
+
+
 @dataclass(frozen=True)
 class Rule:
     """How A and a step (h n, h 1) become a decay and a gain; `written` is alpha's formula."""
@@ -84,7 +95,7 @@ class Diagonal(nn.Module):
     ) -> None:
         super().__init__()
         self.rule, self.sign, n = rule, float(f"{sign}1"), dims.d_k // 2
-        self.log_dt = nn.Parameter(maps.log_steps(dims.heads))  # h
+        self.log_dt = nn.Parameter(log_steps(dims.heads))  # h
         self.log_A_real = nn.Parameter(torch.full((dims.heads, n), math.log(0.5)))  # h n
         self.A_imag = nn.Parameter(frequencies(n).repeat(dims.heads, 1))  # h n
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from zoo.spec import Decay, Dims, Erase, Map, Stream, formula
+from zoo.spec import Decay, Dims, Map, Stream, formula
 
 Init = Callable[[Tensor, Dims], object]
 Activation = Literal[
@@ -283,45 +282,6 @@ class Convolved(nn.Module):
         return self.activation(y)
 
 
-def unit(inner: Map) -> Built:
-    """inner over its length in each head, sqrt(sum of squares + 1e-6) (fla, modules/l2norm.py)."""
-
-    def phi(x: Tensor) -> Tensor:
-        y = at_least_float32(x)
-        return (y * torch.rsqrt(y.square().sum(-1, keepdim=True) + 1e-6)).to(x.dtype)
-
-    return feature_map("unit", phi, inner)
-
-
-def delta_key(key: Map, beta: Map) -> Built:
-    """beta * key, what the delta rule writes with; `key` itself is left for delta_erase."""
-    written = f"β κ, β = {formula(beta)}, κ = {formula(key)}"
-    return Built(written, lambda dims: DeltaKey(key(dims), beta(dims)))
-
-
-class DeltaKey(nn.Module):
-    def __init__(self, key: nn.Module, beta: nn.Module) -> None:
-        super().__init__()
-        self.key, self.beta = key, beta
-
-    def forward(self, s: Stream) -> Tensor:
-        s.notes["key"] = self.key(s)  # b t h k
-        return self.beta(s) * s.notes["key"]
-
-
-def delta_erase(*, decays: bool) -> Built:
-    """k_t^T (alpha_t key_t): what the key finds in the state, once that has decayed, goes."""
-    return Built("k_tᵀ (α_t ⊙ κ_t)" if decays else "k_tᵀ κ_t", lambda dims: DeltaErase())
-
-
-class DeltaErase(nn.Module):
-    def forward(self, s: Stream) -> Erase:
-        read, log_alpha = s.notes["key"], s.decay.log()
-        if log_alpha is not None:
-            read = read * log_alpha.clamp(min=-80.0).exp()  # exp of less is slow
-        return Erase(write=s.k, read=read)  # b t h k
-
-
 def ones(slot: Literal["q", "k"]) -> Built:
     """The constant 1: a model without this function."""
     return Built("1", lambda dims: Ones(dims.heads, dims.d_k))
@@ -396,43 +356,6 @@ class SigmoidDecay(nn.Module):
 
     def forward(self, s: Stream) -> Decay:
         return Decay(step=-F.logsigmoid(at_least_float32(self.inner(s))) / self.tau)  # b t h k
-
-
-def softplus_decay(inner: Map, least: float, most: float) -> Built:
-    """alpha = exp(-e^A softplus(inner + b)), A per head, e^A uniform between `least` and `most` at
-    the start; b as many per head as inner has channels, and as in `step_bias`."""
-    written = f"exp(-e^A softplus({formula(inner)} + b_α))"
-
-    def build(dims: Dims) -> nn.Module:
-        return SoftplusDecay(inner(dims), dims.heads, least, most)
-
-    return Built(written, build)
-
-
-class SoftplusDecay(nn.Module):
-    no_decay = ("A_log",)
-
-    def __init__(self, inner: nn.Module, heads: int, least: float, most: float) -> None:
-        super().__init__()
-        self.inner = inner
-        self.A_log = nn.Parameter(torch.empty(heads).uniform_(least, most).log())
-        width = [p for n, p in inner.named_parameters() if n in ("weight", "up")][-1].shape[0]
-        self.bias = nn.Parameter(step_bias(heads, width // heads))  # h 1 or h k
-
-    def forward(self, s: Stream) -> Decay:
-        step = F.softplus(at_least_float32(self.inner(s) + self.bias))  # b t h 1 or b t h k
-        return Decay(step=step, rate=at_least_float32(self.A_log).exp().unsqueeze(-1))
-
-
-def log_steps(*size: int) -> Tensor:
-    """log of steps that are log-uniform in 1e-3 to 1e-1, as those of S4 and Mamba."""
-    return torch.empty(size).uniform_(math.log(1e-3), math.log(1e-1))
-
-
-def step_bias(*size: int) -> Tensor:
-    """b whose softplus(b) is such a step."""
-    step = log_steps(*size).exp()
-    return step + torch.log(-torch.expm1(-step))  # inverse softplus
 
 
 def one_minus_alpha() -> Built:

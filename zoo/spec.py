@@ -163,8 +163,8 @@ class Stream:
 
 
 # A map is anything that builds a module from Dims. The module takes a Stream. `maps.py` has the
-# vocabulary, and files beside it (discretisation, state_space, forget_gates, rwkv) that of families
-# of models; an odd map is an nn.Module class with a `formula` and `__init__(self, dims)`.
+# vocabulary, and files beside it (discretisation, state_space, forget_gates, rwkv, delta_rule) that
+# of families; an odd map is an nn.Module class with a `formula` and `__init__(self, dims)`.
 Map = Callable[[Dims], nn.Module]
 
 

@@ -11,10 +11,10 @@ zoology's size for MQAR.
 
 from dataclasses import replace
 
-from zoo import maps
+from zoo import delta_rule, maps
 from zoo.spec import Spec, State, divided, square
 
-Q, K = (maps.unit(maps.convolved(maps.linear(slot), 4, "silu")) for slot in ("q", "k"))
+Q, K = (delta_rule.unit(maps.convolved(maps.linear(slot), 4, "silu")) for slot in ("q", "k"))
 BETA = maps.linear("beta", activation="sigmoid")
 
 SPEC = Spec(
@@ -23,10 +23,10 @@ SPEC = Spec(
     family="delta rule",
     state=square("delta_net", 128),
     f_q=Q,
-    f_k=maps.delta_key(K, BETA),
+    f_k=delta_rule.key(K, BETA),
     f_v=maps.convolved(maps.linear("v"), 4, "silu"),
     f_alpha=maps.keep(),
-    erase=maps.delta_erase(decays=False),
+    erase=delta_rule.erase(decays=False),
     norm=maps.rms_norm("head", affine=True),
     w_o=maps.output(),
     scale="d_k^-1/2",
@@ -35,7 +35,7 @@ SPEC = Spec(
 
 VARIANTS = {
     "negative": lambda spec: replace(
-        spec, f_k=maps.delta_key(K, maps.feature_map("2 ", lambda beta: 2 * beta, BETA))
+        spec, f_k=delta_rule.key(K, maps.feature_map("2 ", lambda beta: 2 * beta, BETA))
     ),
     "gated": lambda spec: replace(spec, f_g=maps.linear("g", activation="silu")),
     "two_heads": lambda spec: replace(

@@ -29,7 +29,7 @@ class Diagonal(nn.Module):
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
-        steps = maps.log_steps(dims.heads, 1)
+        steps = discretisation.log_steps(dims.heads, 1)
         self.log_dt = nn.Parameter(steps.repeat(1, 2))  # h 2, for real and imaginary part
         frequencies = discretisation.hippo_frequencies(dims.d_k // 2)
         self.log_neg_re = nn.Parameter(torch.full_like(frequencies, math.log(0.5)))  # n

@@ -10,10 +10,10 @@ code (NVlabs/GatedDeltaNet, lit_gpt/gated_delta_net.py), where beta has a bias.
 
 from dataclasses import replace
 
-from zoo import maps
+from zoo import delta_rule, maps
 from zoo.spec import Spec, State, divided
 
-Q, K = (maps.unit(maps.convolved(maps.linear(slot), 4, "silu")) for slot in ("q", "k"))
+Q, K = (delta_rule.unit(maps.convolved(maps.linear(slot), 4, "silu")) for slot in ("q", "k"))
 BETA = maps.linear("beta", activation="sigmoid")
 TWICE = maps.feature_map("2 ", lambda beta: 2 * beta, BETA)
 
@@ -23,10 +23,10 @@ SPEC = Spec(
     family="delta rule",
     state=lambda d: State(6, divided("gated_delta_net", d, 8), d // 4),
     f_q=Q,
-    f_k=maps.delta_key(K, BETA),
+    f_k=delta_rule.key(K, BETA),
     f_v=maps.convolved(maps.linear("v"), 4, "silu"),
-    f_alpha=maps.softplus_decay(maps.linear("alpha", channels=1), 0.0, 16.0),
-    erase=maps.delta_erase(decays=True),
+    f_alpha=delta_rule.softplus_decay(maps.linear("alpha", channels=1), 0.0, 16.0),
+    erase=delta_rule.erase(decays=True),
     f_g=maps.linear("g", activation="silu"),
     norm=maps.rms_norm("head", affine=True),
     w_o=maps.output(),
@@ -35,8 +35,8 @@ SPEC = Spec(
 )
 
 VARIANTS = {
-    "negative": lambda spec: replace(spec, f_k=maps.delta_key(K, TWICE)),
+    "negative": lambda spec: replace(spec, f_k=delta_rule.key(K, TWICE)),
     "biased": lambda spec: replace(
-        spec, f_k=maps.delta_key(K, maps.linear("beta", bias=True, activation="sigmoid"))
+        spec, f_k=delta_rule.key(K, maps.linear("beta", bias=True, activation="sigmoid"))
     ),
 }

@@ -13,12 +13,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from zoo import maps
+from zoo import delta_rule, discretisation, maps
 from zoo.spec import Decay, Dims, Spec, Stream, square
 
 LOWER_BOUND = -5.0  # the layer's docstring
 
-Q, K = (maps.unit(maps.convolved(maps.linear(slot), 4, "silu")) for slot in ("q", "k"))
+Q, K = (delta_rule.unit(maps.convolved(maps.linear(slot), 4, "silu")) for slot in ("q", "k"))
 BETA = maps.linear("beta", activation="sigmoid")
 TWICE = maps.feature_map("2 ", lambda beta: 2 * beta, BETA)
 LOW_RANK = maps.low_rank("alpha", lambda dims: dims.d_v, bias=False)
@@ -32,7 +32,7 @@ class BoundedDecay(nn.Module):
         super().__init__()
         self.inner = LOW_RANK(dims)
         self.A_log = nn.Parameter(torch.zeros(dims.heads))
-        self.bias = nn.Parameter(maps.step_bias(dims.heads, dims.d_k))  # h k
+        self.bias = nn.Parameter(discretisation.step_bias(dims.heads, dims.d_k))  # h k
 
     def forward(self, s: Stream) -> Decay:
         z: Tensor = maps.at_least_float32(self.inner(s) + self.bias)  # b t h k
@@ -46,10 +46,10 @@ SPEC = Spec(
     family="delta rule",
     state=square("kda", 128),
     f_q=Q,
-    f_k=maps.delta_key(K, BETA),
+    f_k=delta_rule.key(K, BETA),
     f_v=maps.convolved(maps.linear("v"), 4, "silu"),
-    f_alpha=maps.softplus_decay(LOW_RANK, 1.0, 16.0),
-    erase=maps.delta_erase(decays=True),
+    f_alpha=delta_rule.softplus_decay(LOW_RANK, 1.0, 16.0),
+    erase=delta_rule.erase(decays=True),
     f_g=maps.low_rank("g", lambda dims: dims.d_v, activation="sigmoid"),
     norm=maps.rms_norm("head", affine=True),
     w_o=maps.output(),
@@ -58,6 +58,6 @@ SPEC = Spec(
 )
 
 VARIANTS = {
-    "negative": lambda spec: replace(spec, f_k=maps.delta_key(K, TWICE)),
+    "negative": lambda spec: replace(spec, f_k=delta_rule.key(K, TWICE)),
     "bounded": lambda spec: replace(spec, f_alpha=BoundedDecay),
 }

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from zoo import maps, state_space
+from zoo import discretisation, maps, state_space
 from zoo.spec import Decay, Dims, Spec, State, Stream
 
 
@@ -30,7 +30,7 @@ class SelectiveDecay(nn.Module):
         self.down = nn.Parameter(torch.empty(rank, dims.d_u))
         self.up = nn.Parameter(torch.empty(dims.d_u, rank).uniform_(-(rank**-0.5), rank**-0.5))
         maps.torch_default(self.down, dims)
-        self.bias = nn.Parameter(maps.step_bias(dims.d_u))
+        self.bias = nn.Parameter(discretisation.step_bias(dims.d_u))
         self.A_log = nn.Parameter(
             torch.arange(1.0, dims.d_k + 1).log().repeat(dims.heads, 1)
         )  # h k

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from zoo import maps, state_space
+from zoo import discretisation, maps, state_space
 from zoo.spec import Decay, Dims, Spec, State, Stream
 
 # u has the channels of x of all heads, then B, then C.
@@ -31,7 +31,7 @@ class SelectiveDecay(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(dims.heads, dims.d))
         maps.torch_default(self.weight, dims)
-        self.bias = nn.Parameter(maps.step_bias(dims.heads))
+        self.bias = nn.Parameter(discretisation.step_bias(dims.heads))
         self.A_log = nn.Parameter(torch.empty(dims.heads).uniform_(1, 16).log())
 
     def forward(self, s: Stream) -> Decay:

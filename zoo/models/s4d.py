@@ -40,7 +40,7 @@ class RealDiagonal(nn.Module):
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
-        self.log_dt = nn.Parameter(maps.log_steps(dims.heads))  # h
+        self.log_dt = nn.Parameter(discretisation.log_steps(dims.heads))  # h
         rates = torch.arange(1.0, dims.d_k + 1)
         self.log_A_real = nn.Parameter(rates.log().repeat(dims.heads, 1))  # h k
 

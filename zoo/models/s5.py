@@ -32,7 +32,7 @@ class Diagonal(nn.Module):
         self.re = nn.Parameter(torch.full((dims.heads,), -0.5))
         frequencies = frequencies.repeat(dims.heads // len(frequencies))
         self.im = nn.Parameter(frequencies.to(self.re.dtype))
-        self.log_dt = nn.Parameter(maps.log_steps(dims.heads))  # h
+        self.log_dt = nn.Parameter(discretisation.log_steps(dims.heads))  # h
 
     def forward(self, s: Stream) -> Decay:
         re, im = maps.at_least_float32(self.re).clamp(max=-1e-4), maps.at_least_float32(self.im)

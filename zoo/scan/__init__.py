@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.scan import delta, fft, fla_delta, loop, matrix, parallel, scalar, ssm, vector
+from zoo.scan.case import Case
 from zoo.scan.derivative import full_precision
 from zoo.scan.turning import turned, turned_back
 from zoo.spec import Decay, Erase
@@ -19,7 +20,7 @@ from zoo.spec import Decay, Erase
 Read = Literal["after", "before"]
 
 # "auto" takes the first that does not refuse, so GPU kernels belong in front. A backend is a module
-# with NAME, refuses() -> reason or "", and scan(). The last one is only ever taken by name.
+# with NAME, refuses(case) -> reason or "", and scan(). The last one is only ever taken by name.
 # ERASES = True: its scan() takes `erase`. TURNS = True: it takes decay.angle; others get q and k
 # turned instead. STATIC = True: q and k that no token changes reach it as 1 1 h k; others get them
 # expanded.
@@ -52,7 +53,7 @@ def scan(
     read: "after" reads S_t, "before" reads S_{t-1}.
     reverse: time runs from the last token to the first.
     state: b h k v, the state before the first token read; None means zeros.
-    backend: "auto", or a name from explain().
+    backend: "auto", or a name that explain() lists.
 
     Returns: o (b t h v, dtype of v) and the state after the last token read (b h k v), in float32
     or, where an input is float64, float64: all arithmetic is done in that dtype.
@@ -96,51 +97,25 @@ def choose(
     check(q, k, v, decay, erase, read, state)
     if backend == "auto" and v.shape[1] == 1:
         return loop.NAME  # one token is one step
-    given = {"erase": erase, "read": read, "reverse": reverse, "state": state}
+    case = Case(q, k, v, decay, erase, read, reverse, state)
     for module in BACKENDS:
-        if backend in ("auto", module.NAME) and not refusal(module, q, k, v, decay, **given):
+        if backend in ("auto", module.NAME) and not refusal(module, case):
             return module.NAME
-    reasons = explain(q, k, v, decay, **given)
+    reasons = explain(case)
     listing = "".join(f"\n  {name}: {reason or 'can run'}" for name, reason in reasons.items())
     known = "cannot run here" if backend in reasons else "is not known"
     raise ValueError(f"backend {backend!r} {known}; type auto or one that can run:{listing}")
 
 
-def explain(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    decay: Decay,
-    *,
-    erase: Erase | None = None,
-    read: Read = "after",
-    reverse: bool = False,
-    state: Tensor | None = None,
-) -> dict[str, str]:
+def explain(case: Case) -> dict[str, str]:
     """Every backend in the order in which "auto" asks, and its reason to refuse ("" = can run)."""
-    given = {"erase": erase, "read": read, "reverse": reverse, "state": state}
-    return {module.NAME: refusal(module, q, k, v, decay, **given) for module in BACKENDS}
+    return {module.NAME: refusal(module, case) for module in BACKENDS}
 
 
-def refusal(
-    module: ModuleType,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    decay: Decay,
-    *,
-    erase: Erase | None,
-    read: str,
-    reverse: bool,
-    state: Tensor | None,
-) -> str:
-    """Why this backend cannot run that, "" if it can."""
-    options: dict[str, object] = {"read": read, "reverse": reverse, "state": state}
-    if getattr(module, "ERASES", False):
-        options["erase"] = erase
-    elif erase is not None:
+def refusal(module: ModuleType, case: Case) -> str:
+    if case.erase is not None and not getattr(module, "ERASES", False):
         return "has no rank-one erase, which the delta rule needs"
-    return module.refuses(q, k, v, decay, **options)
+    return module.refuses(case)
 
 
 def check(

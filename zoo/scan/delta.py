@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from zoo.scan.case import Case
 from zoo.scan.chunks import cut, in_order, kept_where_alive, lower, sums
 from zoo.scan.derivative import Kernel, Tensors, differentiable
 from zoo.scan.matrix import chunked
@@ -21,18 +22,8 @@ NAME = "delta"
 ERASES = True
 
 
-def refuses(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    decay: Decay,
-    *,
-    read: str,
-    reverse: bool,
-    state: Tensor | None,
-    erase: Erase | None = None,
-) -> str:
-    return "is for a rank-one erase, and there is none" if erase is None else ""
+def refuses(case: Case) -> str:
+    return "is for a rank-one erase, and there is none" if case.erase is None else ""
 
 
 @in_order

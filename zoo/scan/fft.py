@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.rotation import phases
+from zoo.scan.case import Case
 from zoo.scan.chunks import faintest
 from zoo.spec import Decay
 
@@ -23,14 +24,12 @@ NAME = "fft"
 TURNS = STATIC = True
 
 
-def refuses(
-    q: Tensor, k: Tensor, v: Tensor, decay: Decay, *, read: str, reverse: bool, state: Tensor | None
-) -> str:
-    if q.shape[:2] != (1, 1) or k.shape[:2] != (1, 1):
+def refuses(case: Case) -> str:
+    if case.q.shape[:2] != (1, 1) or case.k.shape[:2] != (1, 1):
         return "needs q and k that are the same for all tokens, of shape 1 1 h k"
-    if decay.step is not None:
+    if case.decay.step is not None:
         return "needs a decay that is the same for all tokens"
-    if q.shape[3] == 1:
+    if case.q.shape[3] == 1:
         return "leaves one key channel to the faster `vector`"
     return ""
 

@@ -14,6 +14,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from zoo.scan.case import Case
 from zoo.scan.chunks import in_order, least
 from zoo.spec import Decay, Erase
 
@@ -21,22 +22,12 @@ NAME = "fla_delta"
 ERASES = True
 
 
-def refuses(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    decay: Decay,
-    *,
-    read: str,
-    reverse: bool,
-    state: Tensor | None,
-    erase: Erase | None = None,
-) -> str:
-    if erase is None:
+def refuses(case: Case) -> str:
+    if case.erase is None:
         return "is for a rank-one erase, and there is none"
-    if not v.is_cuda:
-        return f"needs an NVIDIA GPU, and v is on {v.device}"
-    if torch.float64 in (q.dtype, k.dtype, v.dtype):
+    if not case.v.is_cuda:
+        return f"needs an NVIDIA GPU, and v is on {case.v.device}"
+    if torch.float64 in (case.q.dtype, case.k.dtype, case.v.dtype):
         return "computes in float32 at most, and an input is float64"
     if importlib.util.find_spec("fla") is None:
         return "needs `pip install flash-linear-attention`; backend delta works without"

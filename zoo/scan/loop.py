@@ -5,23 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from zoo.scan.case import Case
 from zoo.spec import Decay, Erase
 
 NAME = "loop"
 TURNS = ERASES = True
 
 
-def refuses(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    decay: Decay,
-    *,
-    read: str,
-    reverse: bool,
-    state: Tensor | None,
-    erase: Erase | None = None,
-) -> str:
+def refuses(case: Case) -> str:
     return ""
 
 

@@ -13,6 +13,7 @@ import functools
 import torch
 from torch import Tensor
 
+from zoo.scan.case import Case
 from zoo.scan.chunks import cut, faintest, in_order, kept_where_alive, least, lower, padded, sums
 from zoo.scan.derivative import Kernel, Tensors, differentiable
 from zoo.spec import Decay
@@ -21,12 +22,10 @@ NAME = "matrix"
 BLOCK = 4  # tokens: 3 log decays of -20 each, 60 in all, stay well inside float32's 87
 
 
-def refuses(
-    q: Tensor, k: Tensor, v: Tensor, decay: Decay, *, read: str, reverse: bool, state: Tensor | None
-) -> str:
-    if decay.kind in ("keep", "head"):
-        return f"needs a decay per key channel, and this one is of kind {decay.kind!r}"
-    if decay.kind == "ssm" and v.shape[3] == 1:
+def refuses(case: Case) -> str:
+    if case.decay.kind in ("keep", "head"):
+        return f"needs a decay per key channel, and this one is of kind {case.decay.kind!r}"
+    if case.decay.kind == "ssm" and case.v.shape[3] == 1:
         return "would build step x rate for every token, which is larger than everything else"
     return ""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from zoo.scan.case import Case
 from zoo.scan.chunks import in_order
 from zoo.spec import Decay, Erase
 
@@ -18,17 +19,7 @@ NAME = "parallel"
 ERASES = True
 
 
-def refuses(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    decay: Decay,
-    *,
-    read: str,
-    reverse: bool,
-    state: Tensor | None,
-    erase: Erase | None = None,
-) -> str:
+def refuses(case: Case) -> str:
     return ""
 
 

@@ -11,6 +11,7 @@ import functools
 import torch
 from torch import Tensor
 
+from zoo.scan.case import Case
 from zoo.scan.chunks import cut, faintest, in_order, padded, sums
 from zoo.spec import Decay
 
@@ -18,11 +19,9 @@ NAME = "scalar"
 LONGEST = 64  # tokens in a chunk
 
 
-def refuses(
-    q: Tensor, k: Tensor, v: Tensor, decay: Decay, *, read: str, reverse: bool, state: Tensor | None
-) -> str:
-    if decay.kind in ("channel", "ssm"):
-        return f"needs one decay per head or none, and this one is of kind {decay.kind!r}"
+def refuses(case: Case) -> str:
+    if case.decay.kind in ("channel", "ssm"):
+        return f"needs one decay per head or none, and this one is of kind {case.decay.kind!r}"
     return ""
 
 

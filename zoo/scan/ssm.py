@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from zoo.scan.case import Case
 from zoo.scan.chunks import cut, faintest, in_order
 from zoo.scan.derivative import Kernel, Tensors, differentiable
 from zoo.spec import Decay
@@ -19,12 +20,12 @@ SEGMENT = 2**18  # numbers in a buffer: 1 MiB, so that three stay in or near a c
 KEPT = 2**22  # alphas and states up to this many numbers each (16 MiB) are kept instead of rebuilt
 
 
-def refuses(
-    q: Tensor, k: Tensor, v: Tensor, decay: Decay, *, read: str, reverse: bool, state: Tensor | None
-) -> str:
-    if decay.kind != "ssm":
-        return f"needs a step per head times a rate per head and key, not kind {decay.kind!r}"
-    return "" if v.shape[3] == 1 else f"needs one value channel per head, not {v.shape[3]}"
+def refuses(case: Case) -> str:
+    if case.decay.kind != "ssm":
+        return f"needs a step per head times a rate per head and key, not kind {case.decay.kind!r}"
+    return (
+        "" if case.v.shape[3] == 1 else f"needs one value channel per head, not {case.v.shape[3]}"
+    )
 
 
 @in_order

@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from zoo.scan.case import Case
 from zoo.scan.chunks import cut, faintest, lower, sums
 from zoo.scan.derivative import Kernel, Tensors, differentiable
 from zoo.spec import Decay
@@ -18,10 +19,8 @@ from zoo.spec import Decay
 NAME = "vector"
 
 
-def refuses(
-    q: Tensor, k: Tensor, v: Tensor, decay: Decay, *, read: str, reverse: bool, state: Tensor | None
-) -> str:
-    return "" if k.shape[3] == 1 else f"needs one key channel per head, not {k.shape[3]}"
+def refuses(case: Case) -> str:
+    return "" if case.k.shape[3] == 1 else f"needs one key channel per head, not {case.k.shape[3]}"
 
 
 def scan(
