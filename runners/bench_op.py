@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor
 
 from zoo.scan import choose, scan
-from zoo.spec import Decay
+from zoo.scan.turning import multiplied
+from zoo.spec import Decay, Erase
 
 Tensors = dict[str, Tensor]
 Form = Callable[[Tensors], Tensor]
@@ -21,7 +23,9 @@ Form = Callable[[Tensors], Tensor]
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of one timing. kind: of the decay; q and k have one head for all where it is `ssm`."""
+    """Sizes of one timing. kind: of the decay; q and k have one head for all where it is `ssm`, and
+    are the same at every token where it is `static`, a complex one. erases: A_t is less rank one.
+    """
 
     name: str
     kind: str
@@ -30,6 +34,7 @@ class Shape:
     h: int
     d_k: int
     d_v: int
+    erases: bool = False
 
 
 SHAPES = (
@@ -37,6 +42,10 @@ SHAPES = (
     Shape("scalar", "head", 8, 256, 2, 64, 64),
     Shape("vector", "head", 8, 512, 128, 1, 1),
     Shape("ssm", "ssm", 8, 512, 128, 16, 1),
+    Shape("fft", "static", 4, 256, 64, 64, 1),
+    Shape("delta", "keep", 8, 256, 4, 32, 32, erases=True),
+    Shape("delta-head", "head", 8, 256, 4, 32, 32, erases=True),
+    Shape("delta-channel", "channel", 8, 256, 4, 32, 32, erases=True),
     # What a model of width 64 asks for at the quick preset's length.
     Shape("matrix-quick", "channel", 32, 32, 2, 32, 32),
     Shape("keep-quick", "keep", 32, 32, 1, 273, 65),
@@ -104,25 +113,36 @@ def bench_shape(shape: Shape, repeats: int, seconds: float) -> list[OpTime]:
 
 
 def inputs(shape: Shape) -> Tensors:
-    """Normal q, k, v; steps whose log decays are logsigmoid of a normal; rates 1, 2 ... for ssm."""
+    """Normal q, k, v; steps whose log decays are logsigmoid of a normal; rates 1, 2 ... for ssm.
+
+    static: rates of 1/1000 to 1/10 and angles up to pi (S4D). erases: keys of length 1 and a write
+    strength between 0 and 1 (DeltaNet).
+    """
     torch.manual_seed(0)
     b, t, h, d_k = shape.b, shape.t, shape.h, shape.d_k
-    heads = 1 if shape.kind == "ssm" else h
-    x = {"q": torch.randn(b, t, heads, d_k), "k": torch.randn(b, t, heads, d_k)}
+    size = {"ssm": (b, t, 1), "static": (1, 1, h)}.get(shape.kind, (b, t, h))
+    x = {"q": torch.randn(*size, d_k), "k": torch.randn(*size, d_k)}
     x["v"] = torch.randn(b, t, h, shape.d_v)
-    if shape.kind != "keep":
+    if shape.kind == "static":
+        x["rate"] = torch.logspace(-3, -1, d_k // 2).repeat(h, 2)
+        x["angle"] = torch.linspace(0, math.pi, d_k // 2).repeat(h, 1)
+    elif shape.kind != "keep":
         width = d_k if shape.kind == "channel" else 1
         x["step"] = torch.nn.functional.softplus(torch.randn(b, t, h, width))
     if shape.kind == "ssm":
         x["step"] = 0.1 * x["step"]
         x["rate"] = torch.arange(1.0, d_k + 1).repeat(h, 1)
+    if shape.erases:
+        x["read"] = torch.nn.functional.normalize(x["k"], dim=-1)
+        x["write"] = torch.rand(b, t, h, 1) * x["read"]
+        x["k"] = x["write"].clone()
     return {name: y.requires_grad_() for name, y in x.items()}
 
 
 def forms_of(shape: Shape, x: Tensors) -> dict[str, Form]:
     """The backend that "auto" takes, the plain loops and, where it is installed, mambapy's scan."""
     forms: dict[str, Form] = {
-        choose(x["q"], x["k"], x["v"], decay_of(x)): operator,
+        choose(x["q"], x["k"], x["v"], decay_of(x), erase=erase_of(x)): operator,
         "loop, unbind": partial(plain_loop, indexing=False),
         "loop, indexing": partial(plain_loop, indexing=True),
     }
@@ -139,30 +159,41 @@ def forward_backward(form: Form, x: Tensors) -> float:
 
 
 def decay_of(x: Tensors) -> Decay:
-    return Decay(x.get("step"), x.get("rate"))
+    return Decay(x.get("step"), x.get("rate"), x.get("angle"))
+
+
+def erase_of(x: Tensors) -> Erase | None:
+    return Erase(x["write"], x["read"]) if "write" in x else None
 
 
 def operator(x: Tensors) -> Tensor:
-    return scan(x["q"], x["k"], x["v"], decay_of(x))[0]
+    return scan(x["q"], x["k"], x["v"], decay_of(x), erase=erase_of(x))[0]
 
 
 def plain_loop(x: Tensors, indexing: bool) -> Tensor:
     """What one writes first: all alphas at once, then a loop over y[:, t] or over y.unbind(1)."""
     v, log = x["v"], decay_of(x).log()
     b, t, h, d_v = v.shape
+    d_k = x["k"].shape[3]
     alpha = torch.ones(()) if log is None else log.exp()
-    alpha = alpha.expand(b, t, h, x["k"].shape[3])  # b t h k
-
-    def token(y: Tensor, i: int, each: Sequence[Tensor]) -> Tensor:
-        return y[:, i] if indexing else each[i]
-
-    rows = {n: (y, () if indexing else y.unbind(1)) for n, y in (*x.items(), ("alpha", alpha))}
-    S, o = v.new_zeros(b, h, x["k"].shape[3], d_v), []
+    rows = {name: x[name] for name in ("q", "k", "write", "read") if name in x}
+    rows = {name: y.expand(b, t, -1, d_k) for name, y in rows.items()}
+    rows |= {"v": v, "alpha": alpha.expand(b, t, h, d_k)}
+    each = {} if indexing else {name: y.unbind(1) for name, y in rows.items()}
+    if "angle" in x:  # a complex state: key channels are [real | imaginary]
+        cos, sin = x["angle"].cos().unsqueeze(-1), x["angle"].sin().unsqueeze(-1)  # h n 1
+        sign = torch.cat([torch.ones(d_k // 2), -torch.ones(d_k // 2)])
+    S, o = v.new_zeros(b, h, d_k, d_v), []
     for i in range(t):
-        q_t, k_t, v_t, alpha_t = (
-            token(rows[n][0], i, rows[n][1]) for n in ("q", "k", "v", "alpha")
-        )
-        S = alpha_t.unsqueeze(-1) * S + k_t.unsqueeze(-1) * v_t.unsqueeze(-2)  # b h k v
+        y = {name: rows[name][:, i] if indexing else each[name][i] for name in rows}
+        past, q_t = S, y["q"]
+        S = y["alpha"].unsqueeze(-1) * S  # b h k v
+        if "angle" in x:
+            S = torch.cat(multiplied(S.mT, cos.mT, sin.mT), dim=-1).mT
+            q_t = q_t * sign
+        if "write" in y:
+            S = S - y["write"].unsqueeze(-1) * (y["read"].unsqueeze(-2) @ past)
+        S = S + y["k"].unsqueeze(-1) * y["v"].unsqueeze(-2)
         o.append((q_t.unsqueeze(-2) @ S).squeeze(-2))
     return torch.stack(o, dim=1)
 

@@ -24,11 +24,14 @@ class Arguments:
     names: Annotated[tyro.conf.Positional[tuple[str, ...]], flag(NAMES, metavar="MODEL ...")] = ()
     out: Annotated[Path, flag("folder that results would go to", "runs")] = Path("runs")
     json: Annotated[Switch, flag("the same as JSON")] = False
+    plugin: Annotated[tuple[Path, ...], flag("files that define one model each")] = ()
 
 
 def main(argv: Sequence[str]) -> int:
     arguments = parse(Arguments, "doctor", argv, EXAMPLES)
     with refusals("doctor"):
+        for path in arguments.plugin:
+            zoo.plugin(path)
         served = [doctor.served(name) for name in arguments.names or zoo.names()]
     facts = doctor.facts(arguments.out)
     well = all(fact.good is not False for fact in facts)

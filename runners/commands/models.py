@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,12 @@ import zoo
 from runners.commands import Switch, flag, parse, print_json, print_table, refusals
 from zoo.describe import FAMILIES, by_family, describe
 from zoo.equations import FUNCTIONS
+from zoo.theory.named import named
 
 EXAMPLES = (
     "lazoo models",
     "lazoo models metala",
     "lazoo models metala:no_aug --d-model 128",
-    "lazoo models --conditions",
     "lazoo models --json",
 )
 MARKS = {True: "+", False: "-", None: "?"}
@@ -34,9 +35,6 @@ class Arguments:
         tyro.conf.Positional[tuple[str, ...]], flag("none for all", metavar="MODEL ...")
     ] = ()
     d_model: Annotated[int, flag("width at which sizes are given, channels", "64")] = 64
-    conditions: Annotated[
-        Switch, flag("measure C0 to C3 as well (seconds); always for models named")
-    ] = False
     json: Annotated[Switch, flag("the same as JSON")] = False
     plugin: Annotated[tuple[Path, ...], flag("files that define one model each")] = ()
 
@@ -47,31 +45,29 @@ def main(argv: Sequence[str]) -> int:
     with refusals("models"):
         for path in arguments.plugin:
             zoo.plugin(path)
+        names = arguments.names or by_family(zoo.names())
+        if len(names) > 1:
+            print(f"measuring {len(names)} models", file=sys.stderr)
         found = [
-            describe(name, arguments.d_model) for name in arguments.names or by_family(zoo.names())
+            describe(name, arguments.d_model) | {"conditions": conditions(name)} for name in names
         ]
-        if arguments.conditions or arguments.names:
-            found = [model | {"conditions": conditions(str(model["name"]))} for model in found]
     if arguments.json:
         print_json(found)
     elif arguments.names:
         print("\n\n".join(map(one, found)))
     else:
-        overview(found, arguments.d_model, arguments.conditions)
+        overview(found, arguments.d_model)
     return 0
 
 
 def conditions(name: str) -> dict[str, bool | None]:
     """Which of the paper's conditions the model meets as implemented; None is undecided."""
-    from zoo.theory.named import named  # takes a fraction of a second for each model
-
     return {f"C{i}": met for i, met in enumerate(named(name).met)}
 
 
-def overview(found: Sequence[dict[str, Any]], d_model: int, judged: bool) -> None:
+def overview(found: Sequence[dict[str, Any]], d_model: int) -> None:
     """Two tables by family: what the models are, and their five functions."""
-    names = ("name", "paper", "decay", "state", "kept", "parameters")
-    header = (*names, *["C0-C3"] * judged, "variants")
+    header = ("name", "paper", "decay", "state", "kept", "parameters", "C0-C3", "variants")
     print_table(header, grouped(found, facts))
     print()
     print_table(("name", *FUNCTIONS), grouped(found, functions))
@@ -80,10 +76,7 @@ def overview(found: Sequence[dict[str, Any]], d_model: int, judged: bool) -> Non
         "from token to token,\nmeasured; parameters: of one mixer. x is the layer's input, u what "
         "a projection or short convolution makes of it."
     )
-    if judged:
-        print("C0-C3, as implemented: + met, - not met, ? undecided (lazoo conditions says why).")
-    else:
-        print("--conditions adds which of C0 to C3 each model meets, in some seconds more.")
+    print("C0-C3, as implemented: + met, - not met, ? undecided (lazoo conditions says why).")
     for model in found:
         if model["by_design"]:
             print(f"{model['name']} lacks by design: {', '.join(model['by_design'])}.")
@@ -106,8 +99,7 @@ def grouped(
 def facts(model: dict[str, Any]) -> list[str]:
     entries = [model["name"], model["paper"].removeprefix("arXiv "), model["decay"]]
     entries += [shape(model), kept(model), f"{sum(model['parameters'].values()):,}"]
-    if "conditions" in model:
-        entries.append(" ".join(MARKS[met] for met in model["conditions"].values()))
+    entries.append(" ".join(MARKS[met] for met in model["conditions"].values()))
     return [*entries, variants(model)]
 
 
