@@ -1,11 +1,16 @@
 """What every test starts from: one thread, known seeds, flushed denormals, no GPU needed."""
 
+import os
 import random
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+
+# Triton reads this when a kernel is defined: without a GPU its interpreter runs them.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 # One thread: a test then takes the same time beside a busy core. No deadline, for the same reason.
 torch.set_num_threads(1)

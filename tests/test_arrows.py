@@ -22,7 +22,8 @@ SEES = {
     "zoo.state_space": ("zoo.spec", "zoo.maps", "zoo.discretisation"),
     "zoo.delta_rule": ("zoo.spec", "zoo.maps", "zoo.discretisation"),
     "zoo.models": ("zoo.spec", "zoo.maps", *VOCABULARY),
-    "zoo.scan": ("zoo.spec", "zoo.scan", "zoo.rotation"),
+    "zoo.kernels": ("zoo.kernels",),
+    "zoo.scan": ("zoo.spec", "zoo.scan", "zoo.rotation", "zoo.kernels"),
     "zoo.mixer": (
         *("zoo.spec", "zoo.maps", "zoo.scan"),
         *("zoo.rotation", "zoo.running_max", "zoo.softmax"),

@@ -32,7 +32,10 @@ def test_constraints_pin_every_dependency_within_its_range(line):
 
 @pytest.mark.parametrize("line", needs("dev"))
 def test_installed_is_what_constraints_say(line):
-    name = canonicalize_name(Requirement(line).name)
+    need = Requirement(line)
+    if need.marker and not need.marker.evaluate():
+        pytest.skip(f"not for this machine: {need.marker}")
+    name = canonicalize_name(need.name)
     assert metadata.version(name).partition("+")[0] == PINS[name]
 
 

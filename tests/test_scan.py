@@ -148,7 +148,8 @@ def test_vmap_of_gradients_equals_one_by_one(geometry: str, shared: tuple[str, .
 
     def loss(x: Tensors) -> Tensor:
         decay, backend = Decay(x.get("step"), x.get("rate")), GEOMETRIES[geometry][0]
-        o, end = scan(x["q"], x["k"], x["v"], decay, state=x["state"], backend=backend)
+        order = {"state": x["state"], "backend": backend, "trusted": True}
+        o, end = scan(x["q"], x["k"], x["v"], decay, **order)
         return o.sin().sum() + end.cos().sum()
 
     dims = ({n: None if n in shared else 1 for n in stacked},)
@@ -181,7 +182,7 @@ def test_vmap_of_the_backward_pass_alone_gives_jacobians(
     decay = Decay(x.get("step"), x.get("rate"))
 
     def outputs(v: Tensor, backend: str) -> Tensor:
-        return scan(x["q"], x["k"], v, decay, backend=backend)[0].sum((0, 2, 3))
+        return scan(x["q"], x["k"], v, decay, backend=backend, trusted=True)[0].sum((0, 2, 3))
 
     jacobian = torch.func.jacrev(outputs)
     got = jacobian(x["v"], GEOMETRIES[geometry][0])
@@ -195,7 +196,8 @@ def test_inference_mode_leaves_nothing_behind_that_training_stumbles_over(geomet
         module.cache_clear()
     with torch.inference_mode():
         decay = Decay(x.get("step"), x.get("rate"))
-        o, end = scan(x["q"], x["k"], x["v"], decay, state=x["state"], backend=backend)
+        order = {"state": x["state"], "backend": backend, "trusted": True}
+        o, end = scan(x["q"], x["k"], x["v"], decay, **order)
     trained = run(x, backend)
     assert torch.equal(o, trained["o"])
     assert torch.equal(end, trained["end"])
@@ -321,3 +323,44 @@ def test_the_benchmark_times_every_form_beside_the_chosen_backend() -> None:
     assert (first.form, first.slower, first.repeats) == ("vector", 1.0, 2)
     assert {"loop, unbind", "loop, indexing"} <= {other.form for other in others}
     assert all(len(bench_op.line(each)) == len(bench_op.HEADER) for each in found)
+
+
+def with_one(value: float) -> Tensor:
+    x = torch.rand(2, 5, 3, 4)
+    x[1, 2, 0, 3] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"q": with_one(math.nan)}, "q has 1 of 120 values that are NaN or infinite"),
+        ({"v": with_one(math.inf)}, "v has 1 of 120 values"),
+        ({"decay": Decay(with_one(-0.25))}, "decay.step has a value of -0.25, but log alpha"),
+        ({"decay": Decay(rate=-torch.ones(3, 1))}, "decay.rate has a value of -1, but"),
+        ({"decay": Decay(with_one(math.nan))}, "decay.step has 1 of 120 values"),
+        ({"state": torch.full((2, 3, 4, 4), -math.inf)}, "state has 96 of 96 values"),
+        ({"k": None}, "k = 1 - alpha, but there is no decay"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_wrong_value_is_named(wrong: dict[str, object], message: str) -> None:
+    x = torch.randn(2, 5, 3, 4)
+    arguments = {"q": x, "k": x, "v": x, "decay": Decay(), **wrong}
+    with pytest.raises(ValueError, match=message):
+        scan(**arguments)  # pyright: ignore[reportArgumentType]
+    if wrong != {"k": None}:
+        scan(**arguments, trusted=True)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("geometry", ["vector", "matrix", "matrix-fixed", "scalar", "ssm"])
+def test_no_key_means_one_minus_alpha(geometry: str) -> None:
+    x, backend = example(geometry, "logsigmoid", 23, torch.float64), GEOMETRIES[geometry][0]
+    decay = Decay(x.get("step"), x.get("rate"))
+    log = decay.log()
+    assert log is not None
+    k = (1 - log.exp()).expand(2, 23, x["v"].shape[2], x["q"].shape[3])
+    expected = scan(x["q"], k, x["v"], decay, state=x["state"], backend="loop")
+    got = scan(x["q"], None, x["v"], decay, state=x["state"], backend=backend)
+    for y, z in zip(got, expected, strict=True):
+        torch.testing.assert_close(y, z, rtol=1e-12, atol=1e-12)

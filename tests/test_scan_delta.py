@@ -51,7 +51,7 @@ def example(geometry: str, decay: str, t: int, dtype: torch.dtype, state: bool =
 def apply(x: Tensors, backend: str, read: Read = "after", reverse: bool = False) -> list[Tensor]:
     decay, erase = Decay(x.get("step"), x.get("rate")), Erase(x["write"], x["read"])
     options = {"read": read, "reverse": reverse, "state": x.get("state"), "backend": backend}
-    return list(scan(x["q"], x["k"], x["v"], decay, erase=erase, **options))
+    return list(scan(x["q"], x["k"], x["v"], decay, erase=erase, **options, trusted=True))
 
 
 def run(x: Tensors, backend: str, read: Read = "after", reverse: bool = False) -> Tensors:

@@ -364,6 +364,8 @@ def one_minus_alpha() -> Built:
 
 
 class OneMinusAlpha(nn.Module):
+    ties = True  # the scan may form this key by itself
+
     def forward(self, s: Stream) -> Tensor:
         log_alpha = s.decay.log()
         assert log_alpha is not None, "k = 1 - alpha needs a decay"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo import maps, softmax
 from zoo.rotation import rotate
 from zoo.running_max import bonus_weights, rescale
-from zoo.scan import choose, scan
+from zoo.scan import choose, scan, ties
 from zoo.spec import Decay, Dims, Map, Normaliser, Spec, Stream
 
 CONV = re.compile(r"k(\d+)(?:-(silu|relu|gelu))?")
@@ -121,8 +121,12 @@ class Mixer(nn.Module):
             k, decay, before, kept["m"] = rescale(s.k, decay, state.get("m"))
         erase = None if self.erase is None else self.erase(s)
         options = {"erase": erase, "read": spec.read, "backend": self.backend}
-        self.backend_ran = choose(q, k, v, decay, **options)
-        o, kept["S"] = scan(q, k, v, decay, **options, state=state.get("S"))  # b t h v
+        tied = getattr(self.f_k, "ties", False)
+        self.backend_ran = choose(q, None if tied else k, v, decay, **options)
+        k = None if tied and ties(self.backend_ran) else k
+        # What is not finite shows in the loss, where training names the update.
+        options |= {"state": state.get("S"), "trusted": True}
+        o, kept["S"] = scan(q, k, v, decay, **options)  # b t h v
         if self.bonus is not None:
             past, present = bonus_weights(before, s.k, self.bonus(s))  # b t h 1
             o = past * o + present * q * v

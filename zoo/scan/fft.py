@@ -25,7 +25,7 @@ TURNS = STATIC = True
 
 
 def refuses(case: Case) -> str:
-    if case.q.shape[:2] != (1, 1) or case.k.shape[:2] != (1, 1):
+    if case.k is None or case.q.shape[:2] != (1, 1) or case.k.shape[:2] != (1, 1):
         return "needs q and k that are the same for all tokens, of shape 1 1 h k"
     if case.decay.step is not None:
         return "needs a decay that is the same for all tokens"

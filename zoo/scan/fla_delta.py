@@ -27,7 +27,7 @@ def refuses(case: Case) -> str:
         return "is for a rank-one erase, and there is none"
     if not case.v.is_cuda:
         return f"needs an NVIDIA GPU, and v is on {case.v.device}"
-    if torch.float64 in (case.q.dtype, case.k.dtype, case.v.dtype):
+    if case.dtype == torch.float64:
         return "computes in float32 at most, and an input is float64"
     if importlib.util.find_spec("fla") is None:
         return "needs `pip install flash-linear-attention`; backend delta works without"

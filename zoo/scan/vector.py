@@ -20,7 +20,8 @@ NAME = "vector"
 
 
 def refuses(case: Case) -> str:
-    return "" if case.k.shape[3] == 1 else f"needs one key channel per head, not {case.k.shape[3]}"
+    d_k = case.q.shape[3]
+    return "" if d_k == 1 else f"needs one key channel per head, not {d_k}"
 
 
 def scan(
