@@ -17,7 +17,8 @@ VOCABULARY = (
 # The first prefix that fits a module says what it may import of ours.
 SEES = {
     "zoo.spec": (),
-    "zoo.maps": ("zoo.spec",),
+    "zoo.convolution": ("zoo.spec", "zoo.scan", "zoo.kernels"),
+    "zoo.maps": ("zoo.spec", "zoo.convolution"),
     **dict.fromkeys(VOCABULARY, ("zoo.spec", "zoo.maps")),
     "zoo.state_space": ("zoo.spec", "zoo.maps", "zoo.discretisation"),
     "zoo.delta_rule": ("zoo.spec", "zoo.maps", "zoo.discretisation"),

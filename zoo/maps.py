@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from zoo import convolution
 from zoo.spec import Decay, Dims, Map, Stream, formula
 
 Init = Callable[[Tensor, Dims], object]
@@ -272,14 +273,10 @@ class Convolved(nn.Module):
 
     def forward(self, s: Stream) -> Tensor:
         y = self.inner(s)  # b t h c
-        if self.weight is not None:
-            t, heads = y.shape[1], y.shape[2]
-            full = s.past(self, y.flatten(2), self.kernel - 1)
-            y = full[:, :t] * self.weight[:, 0]  # b t (h c)
-            for j in range(1, self.kernel):
-                y = torch.addcmul(y, full[:, j : j + t], self.weight[:, j])
-            y = y.unflatten(2, (heads, -1))
-        return self.activation(y)
+        if self.weight is None:
+            return self.activation(y)
+        mixed = convolution.convolved(s, self, y.flatten(2), self.weight, None, self.activation)
+        return mixed.unflatten(2, (y.shape[2], -1))
 
 
 def ones(slot: Literal["q", "k"]) -> Built:
@@ -381,10 +378,7 @@ def short_conv(kernel: int, activation: Activation = "none", *, bias: bool = Fal
 
 
 class ShortConv(nn.Module):
-    """y_t = act(sum_j w_j * u_{t-kernel+1+j} + b). weight: d kernel. Takes a Stream, returns b t d.
-
-    A sum of shifted products: for kernels of 2 to 4 taps that needs no transposed copy of u.
-    """
+    """y_t = act(sum_j w_j u_{t-kernel+1+j} + b). weight: d kernel. Stream in, b t d out."""
 
     def __init__(self, d: int, kernel: int, activation: Activation, bias: bool) -> None:
         super().__init__()
@@ -396,12 +390,7 @@ class ShortConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(d).uniform_(-bound, bound)) if bias else None
 
     def forward(self, s: Stream) -> Tensor:
-        t = s.u.shape[1]
-        full = s.past(self, s.u, self.kernel - 1) if self.kernel > 1 else s.u
-        y = full[:, :t] * self.weight[:, 0]  # b t d
-        for j in range(1, self.kernel):
-            y = torch.addcmul(y, full[:, j : j + t], self.weight[:, j])
-        return self.activation(y if self.bias is None else y + self.bias)
+        return convolution.convolved(s, self, s.u, self.weight, self.bias, self.activation)
 
 
 class Widen(nn.Module):
