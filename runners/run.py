@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,68 +11,125 @@ import torch
 import zoo
 from runners import mqar
 from runners.config import Mqar, build
+from runners.execution import Execution
+from runners.forms import form_of, make_device_step, make_step
+from runners.loop import Outcome, Progress, evaluating, train
+from runners.memory import is_out_of_memory
 from runners.provenance import PeakMemory, provenance
-from runners.train import Outcome, Progress, train
+from runners.stacked import Stacked
+from runners.step import Step
 from tasks.mqar import METRIC
 from zoo.model import Model, parameters_by_role, state_bytes
 
+ONE_BY_ONE = Execution()
 
-def run(config: Mqar, *, preset: str = "", progress: Progress | None = None) -> dict[str, Any]:
+
+def run(
+    config: Mqar,
+    *,
+    preset: str = "",
+    progress: Progress | None = None,
+    execution: Execution = ONE_BY_ONE,
+) -> dict[str, Any]:
     """Trains and tests one model; divergence and lack of memory come back as rows, too.
 
     The weights that are tested are those of the last update made. progress: called after each
     validation with the updates made and {"valid": accuracy, "loss": nats}.
     """
+    return run_together([config], {config.key: preset}, progress, execution)[0]
+
+
+def run_together(
+    configs: Sequence[Mqar],
+    presets: Mapping[str, str],
+    progress: Progress | None,
+    execution: Execution,
+) -> list[dict[str, Any]]:
+    """`run` for configs that are equal but for lr and seed, all of which make every update at once.
+
+    Each row has its share of the seconds, which so add up to what the group took, and the peak
+    memory of the whole group. progress: told means over the models that are still in training.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_flush_denormal(True)
-    torch.manual_seed(config.seed)
-    row, begin, memory = empty_row(config, preset, device), time.perf_counter(), PeakMemory(device)
+    begin, memory = time.perf_counter(), PeakMemory(device)
+    how = {"stacked": len(configs), "step_form": form_of(execution, device)}
+    rows = [empty_row(config, presets.get(config.key, ""), device) | how for config in configs]
     lacking = ""
     try:
-        train_and_test(config, device, row, progress)
+        train_and_test(configs, device, rows, progress, execution)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         lacking = str(error).splitlines()[0] if str(error) else "out of memory"
     # Outside of the except block, whose traceback would keep the tensors alive.
     if lacking:
-        row |= {"status": "oom", "stop": "oom", "error": lacking, "value": None}
+        if (many := len(configs)) > 1:
+            lacking += f"; {many} models trained as one: type --stack {many // 2}"
+        for row in rows:
+            row |= {"status": "oom", "stop": "oom", "error": lacking}
+            row |= {"value": None, "value_by_setting": None}
         torch.cuda.empty_cache()
-    row["seconds"] = time.perf_counter() - begin
-    row["peak_memory_bytes"], row["peak_memory_kind"] = memory.bytes(), memory.kind
-    return row
+    for row in rows:
+        row["seconds"] = (time.perf_counter() - begin) / len(rows)
+        row["peak_memory_bytes"], row["peak_memory_kind"] = memory.bytes(), memory.kind
+    return rows
 
 
 def train_and_test(
-    config: Mqar, device: torch.device, row: dict[str, Any], progress: Progress | None
+    configs: Sequence[Mqar],
+    device: torch.device,
+    rows: Sequence[dict[str, Any]],
+    progress: Progress | None,
+    execution: Execution,
 ) -> None:
-    """Fills `row` as it goes, so that what is known stays known if memory runs out."""
-    model = build(config, device)
-    row |= model_columns(model, config)
+    """Fills `rows` as it goes, so that what is known stays known if memory runs out."""
+    config, models = configs[0], list[Model]()
+    for each, row in zip(configs, rows, strict=True):
+        torch.manual_seed(each.seed)
+        models.append(build(each, device))
+        row |= model_columns(models[-1], each)
     sets = mqar.splits(config, device)
     epoch = mqar.epoch_updates(config, sets.train)
     leave = mqar.plateau_ends_at(sets.valid)
-    row |= {"data_sha256": sets.sha256, "epoch_updates": epoch, "left_plateau_above": leave}
-    chances = [segment.setting.chance for segment in sets.test]
-    row["chance"] = mqar.pooled(chances, sets.test)
+    chance = mqar.pooled([segment.setting.chance for segment in sets.test], sets.test)
+    for row in rows:
+        row |= {"data_sha256": sets.sha256, "epoch_updates": epoch, "chance": chance}
+        row["left_plateau_above"] = leave
 
-    def evaluate() -> float:
-        return mqar.pooled(mqar.scores(model, sets.valid, config.precision), sets.valid)
+    def evaluate(number: int) -> float:
+        with evaluating(models[number]) as model:
+            return mqar.pooled(mqar.scores(model, sets.valid, config.precision), sets.valid)
 
-    batches = mqar.batches(config, sets.train)
-    outcome = train(
-        model, config, batches, mqar.loss, evaluate, epoch_updates=epoch, progress=progress
-    )
-    row |= outcome_columns(outcome, leave)
-    row["backends"] = model.backends()
-    if outcome.stop == "diverged":
-        return
-    model.eval()
-    with torch.no_grad():
+    step = step_of(models, configs, device, execution, epoch)
+    outcomes = train(step, config, mqar.batches(config, sets.train), evaluate, progress=progress)
+    for model, outcome, row in zip(models, outcomes, rows, strict=True):
+        row |= outcome_columns(outcome, leave)
+        row["backends"] = model.backends()
+        if outcome.stop != "diverged":
+            row |= test_columns(model, sets, config)
+
+
+def step_of(
+    models: Sequence[Model],
+    configs: Sequence[Mqar],
+    device: torch.device,
+    execution: Execution,
+    epoch: int,
+) -> Step:
+    how = {"device": device, "execution": execution, "epoch": epoch}
+    if len(models) == 1:
+        return make_step(models[0], configs[0], mqar.loss, **how)
+    return make_device_step(Stacked(models, mqar.loss), configs, **how)
+
+
+def test_columns(model: Model, sets: mqar.Splits, config: Mqar) -> dict[str, Any]:
+    """The one look at the test set."""
+    with evaluating(model):
         scores = mqar.scores(model, sets.test, config.precision)
     names = [f"{s.setting.length}/{s.setting.pairs}" for s in sets.test]
-    row["value"] = mqar.pooled(scores, sets.test)
-    row["value_by_setting"] = dict(zip(names, scores, strict=True))
+    by_setting = dict(zip(names, scores, strict=True))
+    return {"value": mqar.pooled(scores, sets.test), "value_by_setting": by_setting}
 
 
 def empty_row(config: Mqar, preset: str, device: torch.device) -> dict[str, Any]:
@@ -99,6 +157,8 @@ def empty_row(config: Mqar, preset: str, device: torch.device) -> dict[str, Any]
         "curve_valid": [],
         "curve_loss": [],
         "backends": [],
+        "stacked": 1,
+        "step_form": "",
         "status": "ok",
         "error": "",
         **provenance(device),
@@ -137,11 +197,3 @@ def outcome_columns(outcome: Outcome, leave: float) -> dict[str, Any]:
         "step_seconds": outcome.step_seconds,
         "tokens_per_second": outcome.tokens_per_second,
     }
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """torch has an exception type for a GPU only; a CPU's allocator says so in words."""
-    words = ("DefaultCPUAllocator", "not enough memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        word in str(error) for word in words
-    )

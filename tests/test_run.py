@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from runners import mqar, run
 from runners.config import Mqar
+from runners.execution import Execution
 from runners.provenance import PeakMemory
 
 TINY: dict[str, Any] = {
@@ -51,6 +52,7 @@ def test_a_row_says_what_ran_and_what_came_out():
     assert row["key"] == tiny().key
     assert row["chance"] == 0.5
     assert row["backends"] == ["sdpa"]
+    assert (row["stacked"], row["step_form"]) == (1, "eager")
     assert row["parameters"] == sum(row["parameters_by_role"].values())
     # two layers: keys and values of 16 tokens, and one token in the convolution, of width 16
     assert row["state_bytes"] == 2 * (2 * 16 + 1) * 16 * 4
@@ -124,6 +126,18 @@ def test_bfloat16_runs_under_autocast():
     assert run.run(tiny(precision="bf16"))["status"] == "ok"
 
 
+def test_only_training_goes_through_a_compiled_model(monkeypatch):
+    calls = []
+
+    def compiled(function, **options):
+        return lambda tokens: calls.append(len(tokens)) or function(tokens)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    row, plain = run.run(tiny(), execution=Execution(compile=True)), run.run(tiny())
+    assert calls == [16] * 6
+    assert (row["step_form"], row["curve_loss"]) == ("compiled", plain["curve_loss"])
+
+
 def test_leaving_the_plateau_names_the_update():
     outcome = run.Outcome(steps=9, curve_steps=[3, 6, 9], curve_valid=[0.2, 0.5, 0.4])
     outcome.curve_loss = [3.0, 2.0, 1.0]
@@ -146,6 +160,7 @@ def test_peak_memory_sees_what_was_held_for_a_moment():
 @pytest.mark.gpu
 def test_a_run_on_a_gpu_learns_like_one_on_a_cpu():
     row = run.run(tiny(updates=50))
+    assert row["step_form"] == "cuda graph"
     assert row["peak_memory_kind"] == "GPU allocator, during the run"
     assert row["status"] == "ok"
 

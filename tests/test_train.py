@@ -1,4 +1,4 @@
-"""The training step: loss on labels only, schedules, clipping, divergence, early stop."""
+"""Training: loss on labels only, schedules, clipping, divergence, early stop."""
 
 import itertools
 import math
@@ -9,15 +9,29 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from runners import head_loss, mqar
+from runners import mqar
 from runners.config import Mqar, build
-from runners.train import learning_rate, make_optimiser, step, train
+from runners.device_step import DeviceStep
+from runners.loop import Clock, Outcome, train
+from runners.step import Alone, HostStep
+from runners.train import Loss, learning_rate, make_optimiser, step
 
 SMALL: dict[str, Any] = {"vocabulary": 64, "length": 32, "pairs": 4, "d_model": 16, "batch": 8}
 
 
 def config(**fields: Any) -> Mqar:
     return Mqar(**{"model": "attention", "updates": 12, "evaluate_every": 4, **SMALL, **fields})
+
+
+def trained(model: nn.Module, of: Mqar, loss: Loss, metrics, host: bool = True) -> Outcome:
+    """Trains on batches of ones; a step on the device is looked at every 3 updates."""
+    if host:
+        how = HostStep(model, of, loss)
+    else:
+        how = DeviceStep(Alone(model, loss), [of], device=torch.device("cpu"))
+        how.patience, how.warm_up = 3, 0
+    batches = itertools.repeat((torch.ones(4, 2),))
+    return train(how, of, batches, lambda number: next(metrics))[0]
 
 
 def rows(of: Mqar) -> mqar.Splits:
@@ -37,28 +51,6 @@ def test_loss_on_labelled_positions_is_the_full_loss():
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-14)
     for (name, _), a, b in zip(model.named_parameters(), ours, theirs, strict=True):
         assert (a - b).norm() <= 1e-13 * b.norm(), name
-
-
-def test_chunked_head_equals_the_plain_one(monkeypatch):
-    monkeypatch.setattr(head_loss, "CHUNK", 100)
-    hidden = torch.randn(37, 8, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(11, 8, dtype=torch.float64, requires_grad=True)
-    targets = torch.randint(11, (37,))
-    losses = (
-        2 * head_loss.head_loss(hidden, weight, targets),
-        2 * F.cross_entropy(hidden @ weight.t(), targets),
-    )
-    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-14)
-    ours, theirs = (torch.autograd.grad(loss, (hidden, weight)) for loss in losses)
-    for a, b in zip(ours, theirs, strict=True):
-        assert (a - b).norm() <= 1e-14 * b.norm()
-
-
-def test_chunked_head_survives_a_hopeless_row(monkeypatch):
-    monkeypatch.setattr(head_loss, "CHUNK", 1)
-    hidden = torch.tensor([[1000.0]], requires_grad=True)
-    loss = head_loss.head_loss(hidden, torch.tensor([[1.0], [-1.0]]), torch.tensor([1]))
-    assert loss.item() == pytest.approx(2000)
 
 
 def test_cosine_falls_to_zero_after_a_linear_warm_up():
@@ -105,9 +97,10 @@ def test_clipping_bounds_the_gradient_and_zero_leaves_it():
         assert 1e-4 < norm <= limit * (1 + 1e-4)
 
 
+@pytest.mark.parametrize("host", [True, False])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("at", [1, 6])
-def test_a_loss_that_is_not_finite_stops_before_its_step(bad, at):
+def test_a_loss_that_is_not_finite_stops_before_its_step(bad, at, host):
     model, count = nn.Linear(2, 1), itertools.count(1)
     weights = []
 
@@ -115,37 +108,59 @@ def test_a_loss_that_is_not_finite_stops_before_its_step(bad, at):
         weights.append(model.weight.detach().clone())
         return model(batch[0]).square().mean() * (bad if next(count) == at else 1.0)
 
-    batches = itertools.repeat((torch.ones(4, 2),))
-    outcome = train(model, config(), batches, loss, lambda: 0.0)
+    outcome = trained(model, config(), loss, itertools.repeat(0.0), host)
     assert (outcome.stop, outcome.steps) == ("diverged", at - 1)
-    assert f"at update {at}," in outcome.error
-    assert torch.equal(model.weight, weights[-1])
+    assert outcome.error == f"loss {bad} at update {at}, learning rate {rate(at):.3g}"
+    assert torch.equal(model.weight, weights[at - 1])
+    assert outcome.curve_steps == [4] * (at > 4)
 
 
-def test_a_gradient_that_is_not_finite_counts_as_divergence():
-    model = nn.Linear(1, 1)
+def rate(update: int) -> float:
+    return learning_rate(config(), update - 1, 1)
 
+
+@pytest.mark.parametrize("host", [True, False])
+def test_a_gradient_that_is_not_finite_counts_as_divergence(host):
     def loss(model, batch):
         return (model(batch[0]).sum() * 0).abs().sqrt()  # finite, its derivative is not
 
-    outcome = train(model, config(), itertools.repeat((torch.ones(1, 1),)), loss, lambda: 0.0)
+    outcome = trained(nn.Linear(2, 1), config(), loss, itertools.repeat(0.0), host)
     assert outcome.error.startswith("gradient norm nan at update 1,")
 
 
-def test_training_stops_above_the_threshold_and_not_at_it():
-    metrics = iter([0.5, 0.9, 0.95])
-    model = nn.Linear(2, 1)
-    batches = itertools.repeat((torch.ones(4, 2),))
+def square(model, batch):
+    return model(batch[0]).square().mean()
+
+
+@pytest.mark.parametrize("host", [True, False])
+def test_training_stops_above_the_threshold_and_not_at_it(host):
     of = config(stop_at=0.9)
-    outcome = train(model, of, batches, lambda m, b: m(b[0]).square().mean(), metrics.__next__)
+    outcome = trained(nn.Linear(2, 1), of, square, iter([0.5, 0.9, 0.95]), host)
     assert (outcome.stop, outcome.steps) == ("threshold", 12)
     assert outcome.curve_steps == [4, 8, 12]
     assert outcome.curve_valid == [0.5, 0.9, 0.95]
 
 
-def test_the_last_update_is_always_validated():
-    model = nn.Linear(2, 1)
-    batches = itertools.repeat((torch.ones(4, 2),))
-    of = config(updates=6)
-    outcome = train(model, of, batches, lambda m, b: m(b[0]).square().mean(), lambda: 0.0)
+@pytest.mark.parametrize("host", [True, False])
+def test_the_last_update_is_always_validated(host):
+    outcome = trained(nn.Linear(2, 1), config(updates=6), square, itertools.repeat(0.0), host)
     assert (outcome.curve_steps, outcome.stop) == ([4, 6], "budget")
+
+
+def test_late_looks_change_no_number():
+    outcomes = []
+    for host in (True, False):
+        torch.manual_seed(0)
+        outcomes.append(trained(nn.Linear(2, 1), config(), square, itertools.repeat(0.0), host))
+    assert outcomes[0].curve_loss == outcomes[1].curve_loss
+    assert outcomes[0].steps == outcomes[1].steps == 12
+
+
+def test_seconds_between_looks_are_shared_by_their_updates_and_models(monkeypatch):
+    ticks = iter([0.0, 9.0, 10.0, 16.0, 20.0, 21.0])
+    monkeypatch.setattr("runners.loop.time.perf_counter", lambda: next(ticks))
+    clock = Clock(warm_up=1, models=2)
+    for updates in (1, 3, 1):  # 9 s of warm-up, then 2 s, 2 s, 2 s and 1 s
+        clock.start()
+        clock.stop(updates, 10 * updates)
+    assert clock.summary() == (1.0, 2 * 40 / 7)
