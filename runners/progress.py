@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from runners.engines import Event, Finished, Reached, Run, Said, Started
+from runners.engines import Again, Event, Finished, Group, Reached, Run, Said, Started
 from runners.time_left import Left
 
 ALWAYS = ("model", "d_model", "lr")
@@ -20,9 +20,9 @@ class View:
     """Says nothing."""
 
     def begin(
-        self, runs: Sequence[Run], stored: int, jobs: int, cost: Callable[[Any], float]
+        self, groups: Sequence[Group], stored: int, jobs: int, cost: Callable[[Any], float]
     ) -> None:
-        """runs: still to do, in order. stored: runs that are already done. cost: in any unit."""
+        """groups: still to do, in order. stored: runs that are already done. cost: in any unit."""
 
     def note(self, line: str) -> None: ...
     def event(self, event: Event) -> None: ...
@@ -38,12 +38,14 @@ class Lines(View):
         self.finished = 0
 
     def begin(
-        self, runs: Sequence[Run], stored: int, jobs: int, cost: Callable[[Any], float]
+        self, groups: Sequence[Group], stored: int, jobs: int, cost: Callable[[Any], float]
     ) -> None:
-        self.titles, self.left = titles(runs), Left(runs, jobs, cost)
+        runs = [run for group in groups for run in group]
+        self.titles, self.left = titles(runs), Left(groups, jobs, cost)
         done = f"{stored} already done, " if stored else ""
+        stacked = f" in {counted(len(groups), 'group')}" if len(groups) < len(runs) else ""
         at_once = f", {jobs} at a time" if runs else ""
-        self.note(f"{counted(len(runs) + stored)}: {done}{len(runs)} to do{at_once}")
+        self.note(f"{counted(len(runs) + stored)}: {done}{len(runs)} to do{stacked}{at_once}")
 
     def note(self, line: str) -> None:
         print(line, file=self.stream, flush=True)
@@ -53,7 +55,10 @@ class Lines(View):
             self.note(f"  worker {event.worker}: {event.line}")
             return
         self.left.event(event)
-        if isinstance(event, Finished):
+        if isinstance(event, Again):
+            title = self.titles[event.run.key]
+            self.note(f"  {title}: lacked memory beside others; it will run again, alone")
+        elif isinstance(event, Finished):
             self.finished += 1
             place = f"{self.finished:>{len(str(len(self.titles)))}}/{len(self.titles)}"
             left = self.left.seconds()
@@ -78,11 +83,11 @@ class Bars(Lines):
         self.running: dict[str, Any] = {}
 
     def begin(
-        self, runs: Sequence[Run], stored: int, jobs: int, cost: Callable[[Any], float]
+        self, groups: Sequence[Group], stored: int, jobs: int, cost: Callable[[Any], float]
     ) -> None:
-        super().begin(runs, stored, jobs, cost)
-        self.whole = self.bars.add_task("all", total=len(runs), unit="runs", said="")
-        if runs:
+        super().begin(groups, stored, jobs, cost)
+        self.whole = self.bars.add_task("all", total=len(self.titles), unit="runs", said="")
+        if groups:
             self.bars.start()
 
     def note(self, line: str) -> None:
@@ -97,10 +102,10 @@ class Bars(Lines):
         elif isinstance(event, Reached):
             said = "" if event.metric is None else f"validation {event.metric:.3f}"
             self.bars.update(self.running[event.run.key], completed=event.step, said=said)
-        elif isinstance(event, Finished):
+        elif isinstance(event, Again | Finished):
             if event.run.key in self.running:  # a run can be lost before it started
                 self.bars.remove_task(self.running.pop(event.run.key))
-            self.bars.advance(self.whole)
+            self.bars.advance(self.whole, isinstance(event, Finished))
         left = self.left.seconds()
         self.bars.update(self.whole, said=f"{duration(left)} left" if left else "")
 

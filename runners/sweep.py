@@ -17,7 +17,8 @@ from types import FrameType
 from typing import Any
 
 from results.store import Row, Store
-from runners.engines import Engine, Event, Finished, Lost, Order, Run
+from runners.engines import Again, Engine, Event, Finished, Group, Lost, Order, Run
+from runners.execution import Execution
 from runners.progress import View
 
 # A run that diverged would diverge again: that is a result, and only `force` repeats it.
@@ -45,6 +46,11 @@ class Stopped(Exception):
         super().__init__(f"stopped by {name}: {done} of {total} runs are done and stored")
 
 
+def one_by_one(runs: Sequence[Run]) -> list[Group]:
+    """Every run is a group of its own."""
+    return [(run,) for run in runs]
+
+
 def sweep(
     runs: Sequence[Run],
     out: str | Path,
@@ -55,12 +61,15 @@ def sweep(
     plugins: Mapping[str, Path] | None = None,
     presets: Mapping[str, str] | None = None,
     cost: Callable[[Any], float] = lambda run: 1.0,
+    execution: Execution | None = None,
+    groups: Callable[[Sequence[Any]], Sequence[Group]] = one_by_one,
     view: View | None = None,
 ) -> Swept:
     """Does the runs that have no settled row in `out`, the most expensive first.
 
     force: do all of them again. timeout: seconds a run may take, 0 for no limit. plugins: name of
     a model -> its file. presets: key of a run -> its preset. cost: expected duration, any unit.
+    execution: how a worker does them. groups: which of them it does at once.
     Raises: Stopped on SIGINT, SIGTERM and SIGHUP; OSError where a row cannot be written.
     """
     view, store, asked = view or View(), Store(out), {run.key: run for run in runs}
@@ -68,9 +77,10 @@ def sweep(
     before = _read(store, asked.values(), view)
     done = {} if force else {k: before[k] for k in asked if _is_settled(before.get(k), hashes)}
     todo = [run for key, run in asked.items() if key not in done]
-    todo.sort(key=lambda run: (-cost(run), run.key))
+    todo = list(groups(todo))
+    todo.sort(key=lambda group: (-sum(map(cost, group)), group[0].key))
     files = tuple((str(path.resolve()), hashes[name]) for name, path in (plugins or {}).items())
-    order = Order(Path(out), presets or {}, files, timeout)
+    order = Order(Path(out), presets or {}, files, timeout, execution or Execution())
     try:
         with _signals():
             view.begin(todo, len(done), min(engine.jobs, len(todo)), cost)
@@ -87,9 +97,11 @@ def sweep(
 def _follow(
     events: Iterable[Event], store: Store, before: Mapping[str, Row], view: View
 ) -> dict[str, Row]:
-    """The new rows by key. before: the rows that were stored when the sweep began."""
-    new: dict[str, Row] = {}
+    """The new rows by key. before: the rows that are stored already when a run begins."""
+    new, before = dict[str, Row](), dict(before)
     for event in events:
+        if isinstance(event, Again):
+            before[event.run.key] = event.row
         told = _settle(event, store, before) if isinstance(event, Lost) else event
         if isinstance(told, Finished):
             new[told.run.key] = told.row

@@ -22,9 +22,10 @@ GONE = 10.0  # seconds after which no worker may be left
 class Driver:
     """A sweep in a process of its own, with two workers. said: what it reported as finished."""
 
-    def __init__(self, out, runs=RUNS, seconds=SECONDS):
+    def __init__(self, out, runs=RUNS, seconds=SECONDS, size=1):
         self.out = out
-        command = [sys.executable, "-P", light.__file__, "drive", str(out), str(runs), str(seconds)]
+        numbers = [str(number) for number in (runs, seconds, size)]
+        command = [sys.executable, "-P", light.__file__, "drive", str(out), *numbers]
         self.process = subprocess.Popen(
             command,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -116,6 +117,42 @@ def test_twenty_kills_lose_no_finished_row_and_repeat_only_what_was_cut_off(tmp_
     assert executions(tmp_path) - before == RUNS - len(known)
     assert executions(tmp_path) <= RUNS + 3 * KILLS  # two workers, and one more that died
     assert sum('"status": "ok"' in line for line in lines(tmp_path)) == RUNS
+
+
+def wait_until_stored(driver, count):
+    while len(lines(driver.out)) < count:
+        assert driver.process.poll() is None
+        time.sleep(0.01)
+
+
+@linux
+def test_a_kill_within_a_group_costs_only_its_unfinished_rows(tmp_path):
+    three = {run.key for run in light.many(tmp_path, 3, 1.5)}
+    driver = Driver(tmp_path, runs=3, seconds=1.5, size=3)
+    wait_until_stored(driver, 1)
+    said = kill(driver, random.Random(0), worker_first=False)
+    first = stored(tmp_path)
+    assert len(first) == 1
+    assert said <= first
+    before = executions(tmp_path)
+    again = Driver(tmp_path, runs=3, seconds=1.5, size=3)
+    said, err, code = again.end()
+    assert (code, said) == (0, three - first)
+    assert "3 runs: 1 already done, 2 to do in 1 group" in err
+    assert executions(tmp_path) - before == 2
+    assert stored(tmp_path) == three
+
+
+@linux
+def test_a_worker_killed_within_a_group_leaves_a_row_for_each_of_its_runs(tmp_path):
+    driver = Driver(tmp_path, runs=3, seconds=1.5, size=3)
+    wait_until_stored(driver, 1)
+    os.kill(driver.workers()[0], signal.SIGKILL)
+    assert driver.end()[2] == 0
+    rows = Store(tmp_path).read("light")
+    assert sorted(row["status"] for row in rows) == ["failed", "failed", "ok"]
+    assert sum("SIGKILL" in row.get("error", "") for row in rows) == 2
+    assert len(lines(tmp_path)) == 3
 
 
 @linux

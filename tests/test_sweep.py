@@ -2,15 +2,18 @@
 
 import io
 import json
-from dataclasses import replace
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from results.store import Store
-from runners.engines import Started, make
+from runners.engines import Reached, Started, make
+from runners.execution import Execution
 from runners.progress import Bars, Lines, View, duration, titles
 from runners.sweep import sweep
+from runners.time_left import Left
 from tests import light
 from tests.light import Light, engine
 
@@ -48,6 +51,63 @@ def test_an_exception_becomes_a_row_and_the_sweep_goes_on(tmp_path):
     assert statuses(swept.rows) == ["failed", "ok"]
     assert swept.failed[0]["error"].startswith("ArithmeticError: seven is not eight (light.py:")
     assert swept.failed == [row for row in Store(tmp_path).read("light") if row.get("error")]
+
+
+def threes(runs):
+    return light.groups_of(3, runs)
+
+
+def test_a_group_is_one_workers_work_and_every_run_of_it_gets_a_row(tmp_path):
+    runs = [Light(f"m{i}") for i in range(6)]
+    swept = sweep(runs, tmp_path, engine(2), groups=threes, presets={"m4-ok": "quick"})
+    assert [row["stacked"] for row in swept.rows] == [3] * 6
+    assert [row["preset"] for row in swept.rows] == ["", "", "", "", "quick", ""]
+    assert all(len({row["worker"] for row in swept.rows[i : i + 3]}) == 1 for i in (0, 3))
+    assert swept.executed == 6
+
+
+def test_an_exception_in_a_group_fails_what_has_no_row_yet(tmp_path):
+    runs = [Light("a"), Light("b", "raise"), Light("c"), Light("d")]
+    swept = sweep(runs, tmp_path, engine(1), groups=threes)
+    assert statuses(swept.rows) == ["ok", "failed", "failed", "ok"]
+    assert "seven is not eight" in swept.rows[2]["error"]
+    assert swept.rows[3]["worker"] != swept.rows[0]["worker"]
+
+
+def test_a_run_that_its_group_leaves_out_fails(tmp_path):
+    swept = sweep([Light("a"), Light("b", "leave out")], tmp_path, engine(1), groups=threes)
+    assert statuses(swept.rows) == ["ok", "failed"]
+    assert "without a row" in swept.rows[1]["error"]
+
+
+def test_a_group_has_the_time_of_its_runs_together(tmp_path):
+    slow = [Light("a", seconds=0.9), Light("b"), Light("c")]
+    assert not sweep(slow, tmp_path, engine(1), groups=threes, timeout=0.7).failed
+    slow = [Light("d"), Light("e", seconds=60), Light("f")]
+    swept = sweep(slow, tmp_path, engine(1), groups=threes, timeout=0.4)
+    assert statuses(swept.rows) == ["ok", "timeout", "timeout"]
+    assert swept.rows[1]["error"] == "not done after 1.2 seconds, 3 together"
+
+
+def test_workers_are_told_how_to_execute(tmp_path):
+    how = Execution(stack=2, graph=False, compile=True)
+    (row,) = sweep([Light("a")], tmp_path, engine(1), execution=how).rows
+    assert row["execution"] == asdict(how)
+
+
+def test_time_left_counts_what_is_stacked_once():
+    now = time.monotonic()
+    one, two = [Light("a", seed=i, updates=10) for i in (1, 2)], [Light("a", seed=3, updates=10)]
+    left = Left([one, two], 1, lambda run: run.updates)
+    with pytest.MonkeyPatch.context() as patch:
+        for step in (0, 5):
+            patch.setattr(time, "monotonic", lambda step=step: now + 2 * step)
+            for run in one:
+                left.event(Reached(run, "1", step, None) if step else Started(run, "1"))
+        # 10 seconds for 5 of 10 updates of two runs at once: a run costs 10 seconds
+        assert left.seconds() == pytest.approx(5 + 5 + 10)
+        left.event(Started(two[0], "2"))
+        assert left.seconds() == pytest.approx(20 / 2)
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL"])
@@ -138,6 +198,7 @@ def test_progress_says_how_many_and_what_came_out(tmp_path):
     sweep(runs, tmp_path, engine(1), view=Lines(stream))
     said = stream.getvalue()
     assert "3 runs: 3 to do, 1 at a time" in said
+    assert "group" not in said
     assert "1/3 a: score 0.500, 5 updates, 0.0 s" in said
     assert "failed after 0.0 s: ArithmeticError" in said
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +15,14 @@ import tyro
 
 import zoo
 from results.store import Store
-from runners import axes, presets, progress
+from runners import axes, presets, progress, stack
 from runners.commands import Switch, flag, parse, refusals, typed
 from runners.commands.plot import write_plot
 from runners.commands.table import print_rows, write_table
 from runners.config import Mqar
 from runners.engines import Engine, make
 from runners.estimate import estimate
+from runners.execution import Execution
 from runners.sweep import Stopped, Swept, settled, sweep
 
 NAME = "mqar"
@@ -33,7 +36,11 @@ PRESET = (
     f"a named list of runs: {', '.join(presets.MQAR)}. A flag beside it selects the runs that have"
     " its values; a value that no run of the preset has is put into all of them"
 )
-JOBS = "runs at a time, on each GPU where there are GPUs; 0 for one per CPU core, or per GPU"
+JOBS = "runs at a time, on each GPU if there are any; 0 for one per CPU core, or what a GPU holds"
+STACK = (
+    "runs that differ in lr and seed alone and train as one batched model, at most so many; their"
+    " results agree with single runs up to rounding and dropout draws"
+)
 PLUGIN = "files that define one model each; without --model, these models are run"
 
 
@@ -49,6 +56,9 @@ class Sweep:
     timeout: Annotated[float, flag("seconds that one run may take; 0 for no limit", "0")] = 0.0
     out: Annotated[Path, flag("folder of rows, tables and plots", "runs")] = Path("runs")
     plugin: Annotated[tuple[Path, ...], flag(PLUGIN)] = ()
+    stack: Annotated[int, flag(STACK, "1")] = 1
+    graph: Annotated[Switch, flag("on a GPU, launch the operations of an update one by one")] = True
+    compile: Annotated[Switch, flag("put the models through torch.compile")] = False
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,6 +68,7 @@ def main(argv: Sequence[str]) -> int:
         plugins = {zoo.plugin(path): path for path in options.plugin}
         runs = wanted(options.preset, axes.given(arguments.fields, Mqar), list(plugins))
         engine = make(options.engine, options.jobs)
+        execution = executed(options)
         if options.timeout < 0:
             raise ValueError(f"timeout {options.timeout:g} is negative; --timeout 0 is no limit")
     if options.dry_run:
@@ -73,6 +84,8 @@ def main(argv: Sequence[str]) -> int:
             plugins=plugins,
             presets=from_preset(options.preset),
             cost=cost,
+            execution=execution,
+            groups=partial(stack.groups, size=execution.stack),
             view=progress.view(),
         )
     except Stopped as stop:
@@ -95,6 +108,15 @@ def report(swept: Swept, out: Path, command: str) -> int:
         what = f"{row['model']} d{row['d_model']} lr {row['lr']:g}"
         print(f"{row['status']}: {what}: {row['error']}", file=sys.stderr)
     return int(bool(swept.failed))
+
+
+def executed(options: Sweep) -> Execution:
+    """Raises: ValueError for what cannot be executed."""
+    if options.stack < 1:
+        raise ValueError(f"stack {options.stack} trains nothing; type --stack 1, or more than 1")
+    if options.stack > 1 and options.compile:
+        raise ValueError("stacked runs cannot be compiled; leave out --compile, or type --stack 1")
+    return Execution(options.stack, options.graph, options.compile)
 
 
 def wanted(preset: str, given: Mapping[str, tuple[Any, ...]], plugins: Sequence[str]) -> list[Mqar]:
@@ -130,11 +152,17 @@ def dry_run(runs: list[Mqar], options: Sweep, engine: Engine, plugins: Mapping[s
         print(f"{'stored' if run.key in stored else 'to do ':6}  {names[run.key]}")
     todo = [run for run in runs if run.key not in stored]
     print(f"{progress.counted(len(runs))}, {len(runs) - len(todo)} stored, {len(todo)} to do")
+    groups = stack.groups(todo, options.stack)
+    if todo and options.stack > 1:
+        sizes = sorted(Counter(map(len, groups)).items())
+        of = ", ".join(f"{number} of {progress.counted(size)}" for size, number in sizes)
+        print(f"--stack {options.stack} makes {progress.counted(len(groups), 'group')}: {of}")
     if todo:
         sys.stdout.flush()
         torch.set_num_threads(1)
-        found = estimate(todo, _tell)
-        seconds = max(found.seconds / engine.jobs, max(shape.seconds for shape in found.shapes))
+        found = estimate(todo, _tell, executed(options))
+        longest = max(map(len, groups)) * max(shape.seconds for shape in found.shapes)
+        seconds = max(found.seconds / engine.jobs, longest)
         print(
             f"at most {progress.duration(seconds)} with {engine.jobs} at a time on this machine's"
             f" {found.device}, from real steps of {len(found.shapes)} shapes; runs that reach"

@@ -1,4 +1,7 @@
-"""Where runs execute. An engine takes runs and yields what happens to them; it owns no rows."""
+"""Where runs execute. An engine takes groups of runs and yields what happens; it owns no rows.
+
+A group is what one worker does at once: a single run, or several that train as one batched model.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+
+from runners.execution import Execution
 
 NAMES = ("local",)
 
@@ -20,18 +25,23 @@ class Run(Protocol):
     def model_dump(self, *, mode: str = "python") -> dict[str, Any]: ...
 
 
+Group = Sequence[Run]
+
+
 @dataclass(frozen=True)
 class Order:
     """What every worker is told once.
 
     out: folder of the rows. presets: key of a run -> the preset it is from. plugins: files and the
-    sha256 of their contents. timeout: seconds that one run may take, 0 for no limit.
+    sha256 of their contents. timeout: seconds that one run may take, 0 for no limit; a group may
+    take as much as its runs one after the other.
     """
 
     out: Path
     presets: Mapping[str, str] = field(default_factory=dict)
     plugins: tuple[tuple[str, str], ...] = ()
     timeout: float = 0.0
+    execution: Execution = field(default_factory=Execution)
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Reached:
-    """step: updates done. metric: the last validation metric, a fraction."""
+    """step: updates done. metric: the last validation metric, a fraction; of a group the mean."""
 
     run: Run
     worker: str
@@ -73,6 +83,18 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Again:
+    """The run lacked memory beside others; it will start once more, alone.
+
+    row: what its worker stored.
+    """
+
+    run: Run
+    worker: str
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Said:
     """A line that a worker printed, such as a warning of a library."""
 
@@ -80,19 +102,22 @@ class Said:
     line: str
 
 
-Event = Started | Reached | Finished | Lost | Said
+Event = Started | Reached | Finished | Lost | Again | Said
 
 
 class Engine(Protocol):
-    """jobs: runs at a time. Closing the iterator early ends all workers; stored rows stay."""
+    """jobs: groups at a time, or more where memory is known to allow it.
+
+    Closing the iterator early ends all workers; stored rows stay.
+    """
 
     @property
     def jobs(self) -> int: ...
-    def execute(self, runs: Sequence[Run], order: Order) -> Generator[Event]: ...
+    def execute(self, groups: Sequence[Group], order: Order) -> Generator[Event]: ...
 
 
 def make(name: str, jobs: int = 0) -> Engine:
-    """The engine of that name. jobs: 0 for as many as the machine has CPU cores, or GPUs."""
+    """The engine of that name. jobs: 0 for one on each CPU core, or what fits on each GPU."""
     if name not in NAMES:
         raise ValueError(f"engine {name!r} is unknown; type --engine {' or '.join(NAMES)}")
     from runners.engines.local import Local

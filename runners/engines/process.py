@@ -12,9 +12,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from runners.engines import Order, Run
+from runners.engines import Group, Order, Run
 
 Reply = dict[str, Any]
 
@@ -23,7 +24,8 @@ class Process:
     """Starts at once; every reply, every line it prints and its end land in `inbox`.
 
     slot: its entry for CUDA_VISIBLE_DEVICES, "" on a CPU. state: starting, idle, busy or leaving.
-    run: what it is busy with since time.monotonic() was `began`; row: that run's row as yet.
+    group: what it was given last, when time.monotonic() was `began`; left: the runs of it that have
+    no row yet, by key; rows: what is known of theirs. shared: whether others were on its GPU.
     """
 
     def __init__(
@@ -47,9 +49,10 @@ class Process:
         )
         self.slot, self.name = slot, str(self._process.pid)
         self.state = "starting"
-        self.run: Run | None = None
-        self.row: dict[str, Any] = {}
-        self.began = 0.0
+        self.group: Group = ()
+        self.left: dict[str, Run] = {}
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.began, self.shared, self.failed = 0.0, False, False
         self._words: deque[str] = deque(maxlen=5)
         self._inbox = inbox
         self._threads = [
@@ -58,18 +61,35 @@ class Process:
         for thread in self._threads:
             thread.start()
         self._presets = order.presets
-        self._send(out=str(order.out), plugins=order.plugins)
+        settings = {"plugins": order.plugins, "execution": asdict(order.execution)}
+        self._send(out=str(order.out), **settings)
 
-    def give(self, run: Run) -> None:
-        self.state, self.run, self.began = "busy", run, time.monotonic()
-        self.row = {"key": run.key, "task": run.task, **run.model_dump(mode="json"), "value": None}
-        preset = self._presets.get(run.key, "")
-        self._send(task=run.task, fields=run.model_dump(mode="json"), preset=preset)
+    def give(self, group: Group) -> None:
+        self.state, self.group, self.began, self.shared = "busy", group, time.monotonic(), False
+        self.left = {run.key: run for run in group}
+        fields = {run.key: run.model_dump(mode="json") for run in group}
+        self.rows = {
+            run.key: {"key": run.key, "task": run.task, **fields[run.key], "value": None}
+            for run in group
+        }
+        presets = {run.key: self._presets.get(run.key, "") for run in group}
+        self._send(task=group[0].task, runs=list(fields.values()), presets=presets)
 
-    def lost(self, status: str, error: str) -> dict[str, Any]:
-        """The row of the run that ends with this process."""
-        self.state, self.run, seconds = "leaving", None, time.monotonic() - self.began
-        return self.row | {"status": status, "error": error, "seconds": seconds}
+    def done(self, row: dict[str, Any]) -> Run:
+        """Takes the row of one of its runs; after the last it is idle, or leaves if one failed."""
+        run = self.left.pop(row["key"])
+        self.failed |= row["status"] == "failed"
+        if not self.left:
+            self.state = "leaving" if self.failed else "idle"
+        return run
+
+    def lost(self, status: str, error: str) -> list[tuple[Run, dict[str, Any]]]:
+        """The runs that end with this process, and their rows, which share the seconds."""
+        seconds = (time.monotonic() - self.began) / max(1, len(self.group))
+        ended = {"status": status, "error": error, "seconds": seconds}
+        lost = [(run, self.rows[key] | ended) for key, run in self.left.items()]
+        self.state, self.left = "leaving", {}
+        return lost
 
     def kill(self) -> None:
         """Ends the process and its children at once."""

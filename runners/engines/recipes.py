@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 import zoo
 from results.store import Row
-from runners import config, run
+from runners import config, run, stack
 from runners.engines.worker import Plugins, Progress
+from runners.execution import Execution
 
 
 class Mqar:
@@ -22,8 +24,23 @@ class Mqar:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return run.empty_row(config, preset, device)
 
-    def run(self, config: config.Mqar, preset: str, progress: Progress) -> Row:
-        return run.run(config, preset=preset, progress=progress)
+    def run(
+        self,
+        configs: Sequence[config.Mqar],
+        presets: Mapping[str, str],
+        progress: Progress,
+        execution: Execution,
+    ) -> Iterator[Row]:
+        try:
+            if len(configs) > 1:
+                yield from stack.run_stacked(configs, presets, progress, execution)
+            else:
+                preset = presets[configs[0].key]
+                yield run.run(configs[0], preset=preset, progress=progress, execution=execution)
+        finally:
+            # What this process does not need, another one on the same GPU may.
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
 
 RECIPES = {"mqar": Mqar()}

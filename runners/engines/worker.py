@@ -1,4 +1,4 @@
-"""The process that makes rows: one run after the other, until its driver leaves.
+"""The process that makes rows: one group of runs after the other, until its driver leaves.
 
 Orders come on standard input and replies go to standard output, as lines of JSON. Standard input
 also tells that the driver is gone, whatever ended it: the pipe then comes to its end.
@@ -13,26 +13,42 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from results.store import Row, Store, plain
+from runners.engines import packing
+from runners.execution import Execution
 
 REPORT_EVERY = 0.25  # seconds
 Progress = Callable[[int, dict[str, float]], None]
 Plugins = list[tuple[str, str]]
 
 
+Reply = Callable[..., None]
+
+
 class Recipe(Protocol):
-    """How the fields of one task's config become a row. blank: the row of a run not yet begun."""
+    """How the fields of one task's config become a row. blank: the row of a run not yet begun.
+
+    run: the rows of a group, each as soon as it is there. presets: by key.
+    """
 
     def config(self, fields: dict[str, Any]) -> Any: ...
     def blank(self, config: Any, preset: str) -> Row: ...
-    def run(self, config: Any, preset: str, progress: Progress) -> Row: ...
+    def run(
+        self,
+        configs: Sequence[Any],
+        presets: Mapping[str, str],
+        progress: Progress,
+        execution: Execution,
+    ) -> Iterable[Row]: ...
 
 
 Load = Callable[[Plugins], Mapping[str, Recipe]]
+Measure = Callable[[], packing.Memory | None]
 
 
 def main() -> None:
@@ -47,11 +63,14 @@ def load(plugins: Plugins) -> Mapping[str, Recipe]:
     return RECIPES
 
 
-def serve(load: Load) -> NoReturn:
-    """Answers orders until standard input ends, then ends the process."""
+def serve(load: Load, measure: Measure = packing.measured) -> NoReturn:
+    """Answers orders until standard input ends, then ends the process.
+
+    measure: the GPU memory of this process.
+    """
     code = 1
     try:
-        _answer(load)
+        _answer(load, measure)
         code = 0
     except BaseException:  # noqa: BLE001 - the process ends here, and says why
         traceback.print_exc()
@@ -60,7 +79,7 @@ def serve(load: Load) -> NoReturn:
     os._exit(code)
 
 
-def _answer(load: Load) -> None:
+def _answer(load: Load, measure: Measure) -> None:
     # What a model or a library prints must not come between the replies.
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -73,40 +92,63 @@ def _answer(load: Load) -> None:
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     settings = orders.get()
     recipes = load(settings["plugins"])
-    store = Store(Path(settings["out"]))
+    store, execution = Store(Path(settings["out"])), Execution(**settings["execution"])
     reply(kind="ready")
-    while True:
-        order = orders.get()
-        row = _row(recipes[order["task"]], order["fields"], order["preset"], reply)
-        try:
-            store.append(row)
-        except OSError as error:
-            reply(kind="unwritable", error=str(error))
-            return
-        reply(kind="finished", row=row)
-        if row["status"] == "failed":
-            # A GPU error stays with the process that met it, so the next run gets a new one.
-            return
+    failed = False
+    while not failed:
+        order, teller = orders.get(), Teller(reply, measure)
+        for row in _rows(recipes[order["task"]], order, execution, teller):
+            try:
+                store.append(row)
+            except OSError as error:
+                reply(kind="unwritable", error=str(error))
+                return
+            teller.memory()  # by then the row is stored, should this fail
+            reply(kind="finished", row=row)
+            failed |= row["status"] == "failed"
+    # A GPU error stays with the process that met it, so the next group gets a new one.
 
 
-def _row(recipe: Recipe, fields: dict[str, Any], preset: str, reply: Callable[..., None]) -> Row:
-    begin = last = time.perf_counter()
-    config = recipe.config(fields)
-    blank = recipe.blank(config, preset)
-    reply(kind="started", row=blank)
+class Teller:
+    """Tells the driver of one group."""
 
-    def progress(step: int, metrics: dict[str, float]) -> None:
-        nonlocal last
-        if time.perf_counter() - last >= REPORT_EVERY:
-            last = time.perf_counter()
-            reply(kind="reached", step=step, metric=metrics.get("valid"))
+    def __init__(self, reply: Reply, measure: Measure) -> None:
+        self.reply, self._measure = reply, measure
+        self._measured, self._last = False, time.perf_counter()
 
+    def progress(self, step: int, metrics: dict[str, float]) -> None:
+        if not self._measured:
+            self.memory()
+        if time.perf_counter() - self._last >= REPORT_EVERY:
+            self._last = time.perf_counter()
+            self.reply(kind="reached", step=step, metric=metrics.get("valid"))
+
+    def memory(self) -> None:
+        self._measured, memory = True, self._measure()
+        if memory is not None:
+            self.reply(kind="memory", **asdict(memory))
+
+
+def _rows(
+    recipe: Recipe, order: dict[str, Any], execution: Execution, teller: Teller
+) -> Iterator[Row]:
+    """A row for every run of the group; one that got none failed."""
+    begin, presets = time.perf_counter(), order["presets"]
+    configs = [recipe.config(fields) for fields in order["runs"]]
+    left = {config.key: recipe.blank(config, presets[config.key]) for config in configs}
+    for blank in left.values():
+        teller.reply(kind="started", row=blank)
+    error = "AssertionError: its group ended without a row for it"
     try:
-        return recipe.run(config, preset, progress)
-    except Exception as error:  # noqa: BLE001 - the one place where any error of a run becomes a row
+        for row in recipe.run(configs, presets, teller.progress, execution):
+            del left[row["key"]]
+            yield row
+    except Exception as caught:  # noqa: BLE001 - the one place where any error of a run becomes a row
         traceback.print_exc()
-        seconds = time.perf_counter() - begin
-        return blank | {"status": "failed", "error": describe(error), "seconds": seconds}
+        error = describe(caught)
+    seconds = (time.perf_counter() - begin) / len(configs)
+    for blank in left.values():
+        yield blank | {"status": "failed", "error": error, "seconds": seconds}
 
 
 def describe(error: Exception) -> str:
