@@ -9,15 +9,17 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from . import chart, conditions_figures, mqar_figures, zoo_figures
+from . import chart, conditions_figures, efficiency_figures, mqar_figures, zoo_figures
 from .cells import Row
 
 FIGURES = {
     "mqar": mqar_figures.make,
+    "efficiency": efficiency_figures.make,
     "zoo": zoo_figures.make,
     "conditions": conditions_figures.make,
 }
-STORED = ("mqar",)  # made from stored rows; the others from the models and the theory themselves
+# Made from stored rows; the others from the models and the theory themselves.
+STORED = ("mqar", "efficiency")
 
 
 def names() -> list[str]:

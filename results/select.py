@@ -20,7 +20,7 @@ MEASURED = frozenset(
     left_plateau left_plateau_at left_plateau_above steps stop curve_steps curve_valid curve_loss
     train_loss parameters parameters_embedding parameters_by_role state_bytes epoch_updates seconds
     step_seconds tokens_per_second peak_memory_bytes peak_memory_kind status error device backends
-    threads torch numpy python version git time data_sha256""".split()  # noqa: SIM905  as words
+    threads torch numpy python version git time data_sha256 stacked step_form""".split()  # noqa: SIM905
 )
 # What is varied within a cell or names it.
 VARIED = frozenset({"model", "d_model", "lr", "seed", "data_seed"})

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import conditions_tables, mqar_tables, published, tidy, writers, zoo_tables
+from . import (
+    bench_tables,
+    conditions_tables,
+    efficiency_tables,
+    mqar_tables,
+    published,
+    tidy,
+    writers,
+    zoo_tables,
+)
 from .cells import Row
 from .select import blocks
 
@@ -19,12 +28,15 @@ Lines = list[dict[str, Any]]
 class Kind:
     """How one table is made. lines: rows -> CSV files, by what their names end with.
 
-    models: made from the specs of models instead of stored rows.
+    models: made from the specs of models instead of stored rows. task: whose rows those are, where
+    it is not the table's name. kinds: what `kind` of row it is made from, all where there is none.
     """
 
     make: Callable[[Sequence[Row], str], list[writers.Table]]
     lines: Callable[[Sequence[Row]], dict[str, Lines]]
     models: bool = False
+    task: str = ""
+    kinds: tuple[str, ...] = ()
 
 
 def mqar_lines(rows: Sequence[Row]) -> dict[str, Lines]:
@@ -32,10 +44,21 @@ def mqar_lines(rows: Sequence[Row]) -> dict[str, Lines]:
     return {"": tidy.cells(found), "-rates": tidy.rates(found)}
 
 
+def bench_lines(rows: Sequence[Row]) -> dict[str, Lines]:
+    """Every column of every row, by time."""
+    order = sorted(rows, key=lambda row: (str(row.get("time", "")), row["key"]))
+    spelt = [{**row, "backends": " ".join(row.get("backends") or [])} for row in order]
+    return {"": spelt}
+
+
 MODELS = Kind(zoo_tables.make, lambda rows: {"": zoo_tables.lines(rows)}, models=True)
 CONDITIONS = Kind(conditions_tables.make, lambda rows: {"": conditions_tables.lines(rows)}, True)
 TABLES = {
     "mqar": Kind(mqar_tables.make, mqar_lines),
+    "bench": Kind(bench_tables.make, bench_lines, kinds=bench_tables.KINDS),
+    "efficiency": Kind(
+        efficiency_tables.make, bench_lines, task="bench", kinds=efficiency_tables.KINDS
+    ),
     **dict.fromkeys(("1", "2", "3", "A1", "A2", "A3"), MODELS),
     "2": CONDITIONS,
 }
@@ -49,6 +72,11 @@ def names() -> list[str]:
 def of_models(name: str) -> bool:
     """Whether a table is made from the models themselves; others are made from stored rows."""
     return TABLES[name].models
+
+
+def stored(name: str) -> tuple[str, tuple[str, ...]]:
+    """The task whose rows a table or a figure of that name is made from, and their kinds."""
+    return TABLES[name].task or name, TABLES[name].kinds
 
 
 def stem(name: str) -> str:

@@ -82,7 +82,7 @@ def _column(name: str, entries: Sequence[Text]) -> list[str]:
     left = [entry.text + entry.spread for entry in entries]
     right = ["*" * entry.best + entry.marks for entry in entries]
     gap = max(map(len, right), default=0)
-    if name in ("Model", "Group"):
+    if name in ("Model", "Group", "Shape"):
         size = max(map(len, [name, *left]))
         return [cell.ljust(size + gap) for cell in [name, *left]]
     size = max(len(name) - gap, *map(len, left)) if left else len(name)

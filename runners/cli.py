@@ -17,7 +17,7 @@ COMMANDS = {
     "mqar": "run or sweep multi-query associative recall, then table and plot",
     "table": "write a table: of results from stored rows alone, of the theory by computing it",
     "plot": "write a plot, likewise",
-    "bench": "time a training step, or the scan operator alone",
+    "bench": "time the scan operator, a layer, a training step, a sweep, or whole models",
     "doctor": "what this machine can run, what is missing, the command that fixes it",
 }
 EXAMPLES = (

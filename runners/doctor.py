@@ -14,17 +14,10 @@ import torch
 
 import zoo
 from runners.engines.local import cores
+from zoo import scan
 from zoo.model import Model
-from zoo.scan import BACKENDS
 
 INSTALL = "python -m pip install --constraint constraints.txt"
-# Distribution, the module it brings, the extra it belongs to, and what it is for.
-OPTIONAL = (
-    ("triton", "triton", "gpu", "for GPU kernels; no scan backend uses it yet"),
-    ("flash-linear-attention", "fla", "gpu", "GPU kernels; --backend fla_delta uses one"),
-    ("mamba-ssm", "mamba_ssm", "mamba", "Mamba's CUDA kernel; no scan backend uses it yet"),
-    ("causal-conv1d", "causal_conv1d", "mamba", "Mamba's CUDA convolution; nothing uses it yet"),
-)
 D_MODEL, TOKENS = 32, 16  # of the model that asks every backend
 
 
@@ -40,7 +33,7 @@ class Fact:
 
 def facts(out: Path) -> list[Fact]:
     """The machine, the libraries, and the folder that results go to."""
-    return [machine(), torch_build(), gpu(), *(optional(*row) for row in OPTIONAL), folder(out)]
+    return [machine(), torch_build(), gpu(), *libraries(), folder(out)]
 
 
 def machine() -> Fact:
@@ -73,11 +66,29 @@ def gpu() -> Fact:
     return Fact("GPU", None, "none; everything runs on the CPU")
 
 
-def optional(name: str, module: str, extra: str, use: str) -> Fact:
-    """A library that nothing needs; on a machine without a GPU its absence is no fault."""
+def libraries() -> list[Fact]:
+    """Those that are not required: ours on a GPU, and others' to compare with."""
+    own, fla, mamba = (backends(prefix) for prefix in ("triton_", "fla_", "mamba_"))
+    return [
+        optional("triton", "triton", "gpu", f"for our GPU kernels ({own})", needed=True),
+        optional("flash-linear-attention", "fla", "gpu", f"to compare with, by --backend: {fla}"),
+        optional("mamba-ssm", "mamba_ssm", "mamba", f"to compare with, by --backend: {mamba}"),
+        optional("causal-conv1d", "causal_conv1d", "mamba", "what mamba-ssm's own models need"),
+    ]
+
+
+def backends(prefix: str) -> str:
+    """Names of the scan backends that begin so."""
+    names = [module.NAME for module in scan.BACKENDS if module.NAME.startswith(prefix)]
+    return ", ".join(names) or "none yet"
+
+
+def optional(name: str, module: str, extra: str, use: str, needed: bool = False) -> Fact:
+    """A library that nothing needs on a CPU. Its absence is a fault on a GPU where it is `needed`,
+    and none where it serves comparisons."""
     if importlib.util.find_spec(module) is None:
-        good = False if torch.cuda.is_available() else None
-        need = "" if good is False else " (of use with an NVIDIA GPU only)"
+        good = False if needed and torch.cuda.is_available() else None
+        need = "" if torch.cuda.is_available() else " (of use with an NVIDIA GPU only)"
         # Both of mamba's libraries compile against the torch that is there.
         how = f"{INSTALL} --no-build-isolation" if extra == "mamba" else INSTALL
         return Fact(name, good, f"not installed: {use}{need}", f"{how} --editable '.[{extra}]'")
@@ -117,11 +128,8 @@ def served(name: str) -> Served:
     """Asks every scan backend whether it can run a small copy of the model here."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backend = ", ".join(_run(name, "auto", device).backends())
-    refused: dict[str, str] = {}
-    if zoo.load(name).mix == "scan":
-        for module in BACKENDS:
-            refused[module.NAME] = _reason(name, module.NAME, device)
-        refused.pop(backend, None)
+    refused = _reasons(name, device) if zoo.load(name).mix == "scan" else {}
+    refused.pop(backend, None)
     return Served(name, backend, refused)
 
 
@@ -132,11 +140,12 @@ def _run(name: str, backend: str, device: torch.device) -> Model:
     return model
 
 
-def _reason(name: str, backend: str, device: torch.device) -> str:
+def _reasons(name: str, device: torch.device) -> dict[str, str]:
+    """Every backend's, "" if it could run. They stand in what a name that none has is told; so no
+    other library's kernel has to run for it."""
     try:
-        _run(name, backend, device)
+        _run(name, "unknown", device)
     except ValueError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        own = [line for line in lines if line.startswith(f"{backend}: ")]
-        return own[0].removeprefix(f"{backend}: ") if own else str(error)
-    return ""
+        lines = [line.strip().partition(": ") for line in str(error).splitlines()[1:]]
+        return {name: "" if said == "can run" else said for name, _, said in lines}
+    raise AssertionError(f"{name} ran by a backend that does not exist")

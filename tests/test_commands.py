@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import zoo
 from results.store import Store
@@ -121,7 +122,8 @@ def test_check_prints_every_property_and_fails_with_exit_code_1(capsys, monkeypa
     assert json.loads(capsys.readouterr().out)[0]["ok"] is False
 
 
-def test_doctor_names_backend_and_reasons_for_every_model(capsys):
+def test_doctor_names_backend_and_reasons_for_every_model(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     main(["doctor", "--json"])
     told = json.loads(capsys.readouterr().out)
     by_model = {each["model"]: each for each in told["backends"]}
@@ -131,7 +133,8 @@ def test_doctor_names_backend_and_reasons_for_every_model(capsys):
     assert {fact["what"] for fact in told["facts"]} >= {"python", "torch", "GPU", "results"}
 
 
-def test_doctor_lists_models_by_backend_and_explains_those_asked_for(capsys):
+def test_doctor_lists_models_by_backend_and_explains_those_asked_for(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     main(["doctor"])
     said = capsys.readouterr().out
     assert re.search(r"^  ssm +mamba$", said, re.MULTILINE)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from runners import bench_op
+from runners import bench_forms, bench_shapes
 from tests.scan_cases import DECAYS, Tensors, assert_near, drawn, received, with_gradients
 from zoo.scan import BACKENDS, Read, choose, explain, matrix, scalar, scan, ssm, vector
 from zoo.scan.case import Case
@@ -308,21 +308,13 @@ def test_a_wrong_argument_is_named_with_both_numbers(
         scan(**arguments)  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize("shape", bench_op.SHAPES, ids=lambda shape: shape.name)
-def test_what_the_benchmark_compares_computes_the_same(shape: bench_op.Shape) -> None:
-    x = bench_op.inputs(replace(shape, b=1, t=9))
-    expected = bench_op.operator(x)
-    for name, form in bench_op.forms_of(shape, x).items():
-        error = (form(x) - expected).norm() / expected.norm()
-        assert error < 1e-5, name
-
-
-def test_the_benchmark_times_every_form_beside_the_chosen_backend() -> None:
-    shape = bench_op.Shape("tiny", "head", 1, 4, 2, 1, 1)
-    first, *others = found = bench_op.bench_op([shape], repeats=2)
-    assert (first.form, first.slower, first.repeats) == ("vector", 1.0, 2)
-    assert {"loop, unbind", "loop, indexing"} <= {other.form for other in others}
-    assert all(len(bench_op.line(each)) == len(bench_op.HEADER) for each in found)
+@pytest.mark.parametrize("shape", bench_shapes.BY_NAME.values(), ids=lambda shape: shape.name)
+def test_what_the_benchmark_compares_computes_the_same(shape: bench_shapes.Shape) -> None:
+    x = bench_shapes.inputs(replace(shape, b=1, t=9))
+    expected = bench_forms.operator(x)
+    for form in bench_forms.forms_of(shape, x):
+        error = (form.run(x) - expected).norm() / expected.norm()
+        assert error < 1e-5, form.name
 
 
 def with_one(value: float) -> Tensor:

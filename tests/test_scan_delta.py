@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.scan_cases import DECAYS, Tensors, assert_near, drawn, received, with_gradients
-from zoo.scan import Read, choose, explain, fla_delta, pairs, scan
+from zoo.scan import Read, choose, explain, fla_delta, pairs, peers, scan
 from zoo.scan.case import Case
 from zoo.scan.chunks import least, lower
 from zoo.spec import Decay, Erase
@@ -275,8 +274,7 @@ def test_what_flash_linear_attention_is_handed_stands_for_the_same(
     geometry: str, read: Read, reverse: bool, state: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The adapter alone, on a CPU: its kernel is replaced by what the kernel computes."""
-    library = SimpleNamespace(chunk_dplr_delta_rule=dplr)
-    monkeypatch.setattr(fla_delta, "importlib", SimpleNamespace(import_module=lambda name: library))
+    monkeypatch.setattr(peers, "function", lambda module, name: dplr)
     monkeypatch.setattr(fla_delta, "refuses", lambda case: "")
     x = example(geometry, "logsigmoid", 11, torch.float64, state)
     assert_close(run(x, "fla_delta", read, reverse), run(x, "loop", read, reverse), x)

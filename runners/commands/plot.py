@@ -17,10 +17,14 @@ EXAMPLES = (
     "lazoo plot mqar",
     "lazoo plot mqar --rows results/reference",
     "lazoo plot mqar --rows runs results/reference --out all",
+    "lazoo plot efficiency --rows results/reference/efficiency",
     "lazoo plot zoo --plugin my_model.py",
     "lazoo plot conditions",
 )
-WHICH = "mqar: results; zoo: a family tree of the models; conditions: the theory behind Table 2"
+WHICH = (
+    "mqar: results; efficiency: throughput and memory; zoo: a family tree of the models;"
+    " conditions: the theory behind Table 2"
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def rows(arguments: Arguments) -> Sequence[Row]:
-    """What the figure is made of. Only mqar does without the zoo, and without torch."""
+    """What the figure is made of. Figures of results do without the zoo, and without torch."""
     from results import figures
 
     stored = arguments.name in figures.STORED

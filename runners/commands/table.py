@@ -20,10 +20,16 @@ EXAMPLES = (
     "lazoo table mqar",
     "lazoo table mqar --rows results/reference",
     "lazoo table mqar --rows runs results/reference --out all",
+    "lazoo table efficiency --rows results/reference/efficiency",
     "lazoo table A1",
     "lazoo table A1 --all --plugin my_model.py",
 )
-WHICH = "mqar: results; 1, 3, A1, A2, A3: what the models are; 2: which conditions they meet"
+WHICH = (
+    "mqar: results; bench, efficiency: timings; 1, 3, A1, A2, A3: what the models are; 2: which"
+    " conditions they meet"
+)
+# Where the rows of a table come from, for the others lazoo NAME --preset quick.
+MAKES = {"bench": "lazoo bench op", "efficiency": "lazoo bench efficiency --preset quick"}
 ROWS = "folders that the rows are read from; without it, the one of --out"
 EVERY = "tables of models: all models of the table's families, not the paper's alone"
 
@@ -84,16 +90,17 @@ def known(name: str, names: Sequence[str]) -> None:
 def read(name: str, folders: Sequence[Path]) -> list[Row]:
     """The rows of all folders, one per key; says on standard error what cannot be read."""
     rows: list[Row] = []
+    task, kinds = tables.stored(name)
     for folder in folders:
         store = Store(folder)
-        rows += store.read(name)
+        rows += [row for row in store.read(task) if not kinds or row.get("kind") in kinds]
         for warning in store.warnings:
             print(warning, file=sys.stderr)
     if not rows:
         places = ", ".join(map(str, folders))
         raise ValueError(
-            f"no rows of {name} in {places}; type lazoo {name} --preset quick to make some,"
-            " or --rows and a folder that has some"
+            f"no rows of {name} in {places}; type {MAKES.get(name, f'lazoo {name} --preset quick')}"
+            " to make some, or --rows and a folder that has some"
         )
     return union(rows)
 

@@ -11,7 +11,24 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from zoo.scan import delta, fft, fla_delta, loop, matrix, parallel, scalar, ssm, vector
+from zoo.scan import (
+    delta,
+    fft,
+    fla_delta,
+    fla_gla,
+    fla_hgrn,
+    fla_simple_gla,
+    loop,
+    mamba_ssm,
+    matrix,
+    parallel,
+    scalar,
+    ssm,
+    triton_matrix,
+    triton_ssm,
+    triton_vector,
+    vector,
+)
 from zoo.scan.case import Case
 from zoo.scan.checks import check, check_values
 from zoo.scan.derivative import full_precision
@@ -20,15 +37,18 @@ from zoo.spec import Decay, Erase
 
 Read = Literal["after", "before"]
 
-# "auto" takes the first that does not refuse, so GPU kernels belong in front. A backend is a module
-# with NAME, refuses(case) -> reason or "", and scan(). The last one is only ever taken by name.
+# "auto" takes the first that does not refuse, so GPU kernels belong in front. What stands behind
+# `loop`, which never refuses, is only ever taken by name: other libraries' kernels and the
+# written-out map. A backend is a module with NAME, refuses(case) -> reason or "", and scan().
 # ERASES = True: its scan() takes `erase`. TURNS = True: it takes decay.angle; others get q and k
 # turned instead. STATIC = True: q and k that no token changes reach it as 1 1 h k; others get them
 # expanded. TIES = True: it takes k = None for k = 1 - alpha; others get that key made. OWN_DTYPE =
 # True: it takes inputs as they are and computes in float32 inside; others get them converted.
+# NONDETERMINISTIC = why its gradients may differ from call to call.
 BACKENDS: tuple[ModuleType, ...] = (
-    *(fft, delta, fla_delta, vector),
-    *(ssm, scalar, matrix, loop, parallel),
+    *(fft, delta, triton_vector, triton_ssm, triton_matrix),
+    *(vector, ssm, scalar, matrix, loop),
+    *(fla_delta, fla_gla, fla_simple_gla, fla_hgrn, mamba_ssm, parallel),
 )
 
 

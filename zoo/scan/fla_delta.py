@@ -7,13 +7,11 @@ Its float32 products are TF32. Written from that file; no run of it on a GPU is 
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import warnings
 
-import torch
 from torch import Tensor
 
+from zoo.scan import peers
 from zoo.scan.case import Case
 from zoo.scan.chunks import in_order, least
 from zoo.spec import Decay, Erase
@@ -25,13 +23,7 @@ ERASES = True
 def refuses(case: Case) -> str:
     if case.erase is None:
         return "is for a rank-one erase, and there is none"
-    if not case.v.is_cuda:
-        return f"needs an NVIDIA GPU, and v is on {case.v.device}"
-    if case.dtype == torch.float64:
-        return "computes in float32 at most, and an input is float64"
-    if importlib.util.find_spec("fla") is None:
-        return "needs `pip install flash-linear-attention`; backend delta works without"
-    return ""
+    return peers.fla_reason(case)
 
 
 @in_order
@@ -44,7 +36,7 @@ def scan(
     log = k.new_zeros(shape) if log is None else log.clamp(min=least(log.dtype)).expand(shape)
     tokens = {"q": q, "k": k, "a": -erase.read, "b": erase.write}
     tokens = {name: x.expand(shape).contiguous() for name, x in tokens.items()}
-    kernel = importlib.import_module("fla.ops.generalized_delta_rule").chunk_dplr_delta_rule
+    kernel = peers.function("fla.ops.generalized_delta_rule", "chunk_dplr_delta_rule")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # it warns of float32 on some GPUs
         return kernel(

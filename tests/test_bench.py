@@ -1,0 +1,161 @@
+"""lazoo bench: each kind once end to end, its rows, and what is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from results.store import Store
+from runners import bench_op
+from runners.bench_op_time import How, as_row
+from runners.bench_roofline import Ceilings
+from runners.bench_rows import MEASURED, WHAT, row
+from runners.bench_shapes import BY_NAME, Shape
+from runners.cli import main
+
+CPU = torch.device("cpu")
+TINY = Shape("tiny", "head", 1, 4, 2, 1, 1)
+MOST = Ceilings(1e10, 1e11)
+SMALL = "--d-model 16 --length 16 --pairs 2 --batch 4 --steps 2"
+KINDS = {
+    "op": "op vector-quick --repeats 1 --seconds 9",
+    "mixer": "mixer gla --d-model 32 --batch 2 --length 8 --repeats 2 --threads 1",
+    "step": f"step linformer {SMALL} --threads 1",
+    "sweep": "sweep gla --d-model 16 --lr 0.01 --seeds 2 --updates 1 --threads 1",
+    "efficiency": "efficiency gla --d-model 32 --length 8 16 --tokens 16 --repeats 1",
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_prints_a_table_and_stores_its_rows(capsys, kind):
+    assert main(["bench", *KINDS[kind].split()]) == 0
+    said = capsys.readouterr().out
+    assert "1 thread" in said
+    found = Store("runs").read("bench")
+    assert found
+    assert {each["kind"] for each in found} == {kind}
+    for each in found:
+        assert {*WHAT, *MEASURED} <= {*each}
+        assert (each["status"], each["device"], each["threads"]) == ("ok", found[0]["device"], 1)
+        assert 0 < each["p20"] <= each["median_seconds"] <= each["p80"]
+        assert each["peak_memory_bytes"] > 0
+    assert len({each["key"] for each in found}) == len(found)
+
+
+def test_every_form_of_a_scan_is_timed_beside_the_chosen_backend():
+    first, *others = bench_op.bench_shape(TINY, How(CPU, repeats=2), MOST)
+    assert (first.form, first.slower, first.repeats) == ("vector", 1.0, 2)
+    assert {"loop, unbind", "loop, indexing"} <= {other.form for other in others}
+    assert first.median
+    assert first.share == pytest.approx(first.floor_seconds / first.median)
+    for other in others:
+        assert other.median
+        assert other.slower == other.median / first.median
+
+
+def test_named_backends_stand_beside_the_chosen_one():
+    how = How(CPU, "bf16", repeats=1, backends=("loop", "parallel"), loops=False)
+    found = list(bench_op.bench_shape(TINY, how, MOST))
+    assert [each.form for each in found] == ["vector", "loop", "parallel"]
+    assert {as_row(each, CPU)["dtype"] for each in found} == {"bf16"}
+
+
+def test_lengths_keep_the_tokens_and_leave_out_the_loops():
+    found = list(bench_op.bench_lengths(TINY, (8, 2, 4), How(CPU, repeats=1), MOST))
+    assert [(each.shape.t, each.shape.b) for each in found] == [(2, 4), (4, 2), (8, 1)]
+    assert {each.form for each in found} == {"vector"}
+
+
+def test_a_length_without_hope_is_left_out_and_says_so(monkeypatch):
+    monkeypatch.setattr(bench_op, "expected", lambda known, length: 9.0 if known else 0.0)
+    how = How(CPU, repeats=1, backends=("loop",))
+    found = list(bench_op.bench_lengths(TINY, (2, 4), how, MOST))
+    assert [(each.form, each.status) for each in found] == [
+        *(("vector", "ok"), ("loop", "ok")),
+        *(("vector", "timeout"), ("loop", "timeout")),
+    ]
+    assert found[3].error == "left out: 9.0 s expected, limit 3 s"
+    assert as_row(found[3], CPU)["tokens_per_second"] is None
+
+
+def test_a_form_that_fails_is_a_row_and_the_others_go_on(monkeypatch):
+    forward_backward = bench_op.forward_backward
+
+    def failing(form, x, d_o):
+        if form is failing_form:
+            raise RuntimeError("no such kernel\nmore")
+        forward_backward(form, x, d_o)
+
+    failing_form = bench_op.named_forms(TINY, How(CPU))[1].run
+    named = bench_op.named_forms(TINY, How(CPU))
+    forms = [replace(each, run=failing_form) if i == 1 else each for i, each in enumerate(named)]
+    monkeypatch.setattr(bench_op, "named_forms", lambda *_: forms)
+    monkeypatch.setattr(bench_op, "forward_backward", failing)
+    found = list(bench_op.bench_shape(TINY, How(CPU, repeats=1), MOST))
+    assert [each.status for each in found][:3] == ["ok", "failed", "ok"]
+    assert (found[1].error, found[1].median, found[1].slower) == ("no such kernel", None, None)
+
+
+def test_the_same_measurement_has_the_same_key_and_another_device_another(monkeypatch):
+    what = {"kind": "op", "name": "tiny", "backend": "vector"}
+    first = row(CPU, what, median_seconds=1.0)
+    assert row(CPU, what, median_seconds=2.0)["key"] == first["key"]
+    assert row(CPU, {**what, "label": "Tiny"})["key"] == first["key"]
+    assert row(CPU, {**what, "backend": "loop"})["key"] != first["key"]
+    for name in ("device_name", "torch.get_num_threads"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"runners.provenance.{name}", lambda *_: 77)
+            assert row(CPU, what)["key"] != first["key"]
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("op matirx", "did you mean matrix?"),
+        ("op matrix --backend ssm", "ssm: needs a step per head"),
+        ("op matrix --backend nope", "backend 'nope' is not known"),
+        ("op matrix --repeats 0", "type --repeats 1"),
+        ("op matrix --length 0", "length 0"),
+        ("op --device cuda", "torch sees no GPU here"),
+        ("mixer metla", "did you mean metala?"),
+        ("mixer metala --d-model 30", "30"),
+        ("step attention --steps 0", "steps 0 leaves nothing to time"),
+        ("step attention --length 8", "8"),
+        ("sweep metla", "did you mean metala?"),
+        ("sweep gla --seeds 0", "seeds 0 leaves nothing to time"),
+        ("efficiency --preset quik", "did you mean quick?"),
+        ("efficiency metla", "did you mean metala?"),
+        ("efficiency rwkv6 --d-model 32", "type another --d-model or --parameters"),
+        ("efficiency --length 8192", "length 8192 does not go with 4096 tokens"),
+        ("efficiency gla --backend nope", "nope"),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_is_timed(capsys, line, hint):
+    if "cuda" in line and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert main(["bench", *line.split()]) == 2
+    said = capsys.readouterr()
+    assert hint in said.err
+    assert not said.out
+    assert not Path("runs").exists()
+
+
+def test_json_has_the_numbers_and_nothing_else(capsys):
+    assert main(["bench", *KINDS["op"].split(), "--json", "--out", "else"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told[0]["shape"]["name"] == "vector-quick"
+    assert told[0]["slower"] == 1.0
+    assert Store("else").read("bench")
+
+
+def test_the_large_shapes_have_the_sizes_of_a_layer_of_width_1024():
+    large = [shape for name, shape in BY_NAME.items() if name.endswith("-large")]
+    assert {(shape.b, shape.t, shape.h * shape.d_v) for shape in large} == {(8, 2048, 1024)}
