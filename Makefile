@@ -3,11 +3,12 @@
 #   PYTHON=python3.12    which Python makes it (3.11 to 3.13)
 #   TORCH_INDEX=URL      a further package index to take torch from, e.g. PyTorch's own for CPU builds
 #   EXTRAS=gpu           optional part to install; the default where an NVIDIA GPU answers
-#   ARGS="--jobs 1"      further flags for lazoo (make mqar) or pytest (make test)
+#   ARGS="--jobs 1"      further flags for lazoo (make mqar), pytest (make test) or make gpu
+#   OUT=runs/gpu         folder that make gpu writes to
 # pip's own configuration (index, proxy, find-links, certificates) is honoured.
 
 .DEFAULT_GOAL := help
-.PHONY: help mqar test lint format clean base dev
+.PHONY: help mqar test gpu lint format clean base dev
 
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 GPU := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
@@ -23,6 +24,7 @@ STAMP := .venv/installed$(if $(EXTRAS),-$(EXTRAS))
 help:
 	@echo 'make mqar    set up, then the quick MQAR comparison: a table and a plot under ./runs'
 	@echo 'make test    set up, then lint, types and tests'
+	@echo 'make gpu     GPU tests and benches within 9 minutes, with $$(PYTHON) as it is: installs nothing'
 	@echo 'make lint    ruff and pyright alone'
 	@echo 'make format  let ruff rewrite the code'
 	@echo 'make clean   remove the virtual environment and caches; ./runs stays'
@@ -33,6 +35,11 @@ mqar: base
 
 test: lint
 	@$(BIN)/pytest $(ARGS)
+
+# No virtual environment: the interpreter is taken with the libraries that it has, on a machine that
+# may have no network.
+gpu:
+	@$(or $(PYTHON),python3) -m runners.gpu --out '$(or $(OUT),runs/gpu)' $(ARGS)
 
 lint: dev
 	@$(BIN)/ruff check

@@ -57,7 +57,7 @@ def test_a_wheel_would_carry_the_published_numbers():
     assert set((ROOT / "results").glob("published/*")) <= found
 
 
-@pytest.mark.parametrize("target", ["mqar", "test", "lint", "clean", "help"])
+@pytest.mark.parametrize("target", ["mqar", "test", "gpu", "lint", "clean", "help"])
 def test_make_knows_its_targets(target):
     command = ["make", "--dry-run", "--silent", "--directory", str(ROOT), target]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)

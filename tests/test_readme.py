@@ -21,11 +21,14 @@ PAGES = {
 MARKS = {True: "y", False: "n", None: "-"}
 # What a reader does around the commands: it needs a host, or is a shell's own.
 AROUND = ("git clone <this repository> linear-attention-zoo && cd linear-attention-zoo",)
-# Put behind every training command: the last of two equal flags counts.
-TINY = shlex.split(
-    "--d-model 16 --lr 0.01 --updates 80 --evaluate-every 40 --batch 8"
-    " --train-rows 64 --valid-rows 16 --test-rows 16"
-)
+# Put behind every command that trains or times: the last of two equal flags counts.
+TINY = {
+    "mqar": "--d-model 16 --lr 0.01 --updates 80 --evaluate-every 40 --batch 8"
+    " --train-rows 64 --valid-rows 16 --test-rows 16",
+    "bench op": "--repeats 1 --seconds 0",
+    "bench step": "--batch 8 --steps 1",
+    "bench efficiency": "--length 32 64 --tokens 64 --d-model 64 --repeats 1",
+}
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -44,7 +47,8 @@ def run(line: str, folder: Path) -> str:
         command = ["make", "--dry-run", "--directory", str(ROOT), *rest]
     else:
         assert name == "lazoo", f"{line}: nobody tests {name}"
-        command = [sys.executable, "-m", "runners.cli", *rest, *(TINY if rest[0] == "mqar" else [])]
+        small = TINY.get(rest[0]) or TINY.get(" ".join(rest[:2]), "")
+        command = [sys.executable, "-m", "runners.cli", *rest, *shlex.split(small)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     return done.stdout
