@@ -51,3 +51,21 @@ def test_every_kernel_that_is_launched_is_listed():
                 launched.add(node.func.value.id)
     assert len(launched) > 5
     assert launched == {each.kernel.fn.__name__ for each in every()}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("metala", {"matrix_keys.keys", "matrix_forward.outputs", "convolution.forward_kernel"}),
+        ("mamba", {"ssm_forward.forward_kernel", "ssm_backward.backward_kernel"}),
+        ("hgrn", {"vector_forward.forward_kernel", "vector_backward.backward_kernel"}),
+    ],
+)
+def test_what_a_model_launches_in_bfloat16_compiles_and_fits(model, expected):
+    environment = {n: x for n, x in os.environ.items() if n != "TRITON_INTERPRET"}
+    command = [sys.executable, "-W", "ignore", "-m", "tests.jit_launches", model]
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True)
+    found = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    launched = {each["kernel"].removeprefix("zoo.kernels.") for each in found}
+    assert expected <= launched
+    assert max(each["shared"] for each in found) <= SHARED

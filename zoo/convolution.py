@@ -29,7 +29,8 @@ def convolved(
     """y_t = act(sum_j w_j u_{t-kernel+1+j} + b). u: b t d; weight: d kernel; bias: d.
 
     The stream has the tokens before u and keeps the last ones, in the owner's name.
-    Returns: b t d, in the dtype that u, weight and bias promote to.
+    Returns: b t d in the dtype of u, which automatic casting may have made bfloat16 where weights
+    are float32; sums are in the wider of the two.
     """
     t, kernel = u.shape[1], weight.shape[1]
     if choose(u, weight) == "triton":
@@ -41,7 +42,7 @@ def convolved(
     y = full[:, :t] * weight[:, 0]  # b t d
     for j in range(1, kernel):
         y = torch.addcmul(y, full[:, j : j + t], weight[:, j])
-    return activation(y if bias is None else y + bias)
+    return activation(y if bias is None else y + bias).to(u.dtype)
 
 
 def choose(u: Tensor, weight: Tensor) -> Literal["triton", "torch"]:

@@ -7,7 +7,6 @@ rest. Rows of the batch are in groups of equal size, each with taps of its own.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
@@ -37,11 +36,10 @@ def forward(
     u: Tensor, tail: Tensor | None, taps: Tensor, bias: Tensor | None, activation: str
 ) -> Tensor:
     """u: b t d; tail: b kernel-1 d, the tokens before it, None for zeros; taps: g kernel d; bias:
-    g d. Returns: b t d, in the dtype that u, taps and bias promote to."""
+    g d. Returns: b t d, in the dtype of u."""
     (b, t, d), (groups, kernel, _) = u.shape, taps.shape
-    given = [x.dtype for x in (u, taps, bias) if x is not None]
     u, tail, taps, bias = prepared(u, tail, taps, bias)
-    y = u.new_empty(b, t, d, dtype=functools.reduce(torch.promote_types, given))
+    y = u.new_empty(b, t, d, dtype=u.dtype)
     block, channels = blocks(t, d, CHANNELS)
     with torch.cuda.device_of(u):
         forward_kernel[b * ceil_div(t, block), ceil_div(d, channels)](

@@ -48,8 +48,10 @@ def scan(
     fall = falls(decay)
     if k is None and fall is not None and fall.shape[3] != q.shape[3]:
         k = -torch.expm1(-fall).expand(b, v.shape[1], h, q.shape[3])  # one decay, all channels
-    # In 16 bits only bfloat16: states outgrow float16.
-    narrow = all(x is None or x.dtype == torch.bfloat16 for x in (q, k, v))
+    # In 16 bits only bfloat16: states outgrow float16. What a float32 step has widened, Mamba-2's
+    # values for example, is no more exact than the rest.
+    narrow = q.dtype == torch.bfloat16
+    narrow &= any(x is not None and x.dtype == torch.bfloat16 for x in (k, v))
     dtype = torch.bfloat16 if narrow else torch.float32
     keys_and_values = (None if x is None else x.to(dtype).expand(b, -1, -1, -1) for x in (q, k, v))
     state = None if state is None else state.expand(b, -1, -1, -1)
