@@ -17,6 +17,7 @@ Dtype = Literal["fp32", "bf16"]
 BACKEND = "scan backends by name, beside the one that auto takes; none: on a GPU all that can run"
 LENGTHS = "lengths at which every backend runs with as many tokens in a call, for the growth"
 PRESETS = ", ".join(bench_efficiency.PRESETS)
+THREADS = "CPU threads, one as a run of a sweep has; 0 for as many as torch takes"
 Names = tuple[str, ...]
 MODELS = tyro.conf.Positional[Names]
 
@@ -59,7 +60,7 @@ class Mixer(Common):
     length: Annotated[int, flag("tokens of a row", "512")] = 512
     backend: Annotated[str, flag("scan backend", "auto")] = "auto"
     dtype: Annotated[Dtype, flag("bf16 is autocast", "fp32")] = "fp32"
-    threads: Annotated[int, flag("CPU threads; 0 for as many as torch takes", "0")] = 0
+    threads: Annotated[int, flag(THREADS, "1")] = 1
     repeats: Annotated[int, flag("timed calls", "20")] = 20
     seconds: Annotated[float, flag("after which no further call begins", "3")] = 3.0
     graph: Annotated[Switch, flag("on a GPU, time replays of a CUDA graph of the call")] = False
@@ -80,7 +81,7 @@ class Step(Common):
     batch: Annotated[int, flag("rows", "512")] = 512
     dtype: Annotated[Dtype, flag("bf16 is autocast", "fp32")] = "fp32"
     steps: Annotated[int, flag("timed updates; their median is printed", "10")] = 10
-    threads: Annotated[int, flag("CPU threads; 0 for as many as torch takes", "0")] = 0
+    threads: Annotated[int, flag(THREADS, "1")] = 1
     eager: Annotated[Switch, flag("on a GPU, no CUDA graph")] = False
 
 
@@ -97,7 +98,7 @@ class Sweep(Common):
     )
     seeds: Annotated[int, flag("runs at each rate", "3")] = 3
     updates: Annotated[int, flag("timed updates; their median counts", "10")] = 10
-    threads: Annotated[int, flag("CPU threads; 0 for as many as torch takes", "0")] = 0
+    threads: Annotated[int, flag(THREADS, "1")] = 1
     eager: Annotated[Switch, flag("on a GPU, no CUDA graph")] = False
 
 
@@ -125,5 +126,5 @@ class Efficiency(Common):
     seconds: Annotated[
         float, flag("for the timing of a cell; a longer update is left out", "the preset's")
     ] = 0.0
-    threads: Annotated[int, flag("CPU threads; 0 for as many as torch takes", "1")] = 1
+    threads: Annotated[int, flag(THREADS, "1")] = 1
     eager: Annotated[Switch, flag("on a GPU, no CUDA graph")] = False
