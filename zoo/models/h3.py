@@ -55,7 +55,7 @@ class Shift(nn.Module):
         n = self.B.shape[1]
         ahead = F.pad(self.C, (0, n - 1)).unfold(1, n, 1)  # d lag n: C from `lag` on
         taps = torch.einsum("dn,dln->dl", self.B, ahead)
-        past = s.past(self, k, n - 1).mT  # b d (n-1+t)
+        past = s.past(self, k, n - 1).mT.to(taps.dtype)  # b d (n-1+t)
         filtered = F.conv1d(past, taps.flip(1).unsqueeze(1), groups=k.shape[2])
         return filtered.mT + self.D * k  # b t d
 

@@ -139,7 +139,8 @@ class Value(nn.Module):
         if self.share is None:
             s.shared["v_first"] = v
             return v
-        return torch.lerp(v, s.shared.get("v_first", torch.zeros_like(v)), self.share(s))
+        share = self.share(s).to(v.dtype)  # autocast does not see to it under vmap
+        return torch.lerp(v, s.shared.get("v_first", torch.zeros_like(v)), share)
 
 
 class Bonus(nn.Module):
