@@ -60,10 +60,8 @@ BY_NAME = {shape.name: shape for shape in (*SHAPES, *LARGE)}
 
 def named(name: str) -> Shape:
     if name not in BY_NAME:
-        raise ValueError(
-            f"shape {name} is unknown{zoo.suggest(name, list(BY_NAME))}"
-            f" The shapes are {', '.join(BY_NAME)}"
-        )
+        hint = zoo.suggest(name, list(BY_NAME)) or "."
+        raise ValueError(f"shape {name!r} is unknown{hint} It is one of {', '.join(BY_NAME)}")
     return BY_NAME[name]
 
 
