@@ -105,7 +105,9 @@ def scan(
         assert x is not None
         if angle is not None:
             assert y is not None, "check() refuses a complex decay without keys"
+            given = x.dtype, y.dtype  # of narrow inputs an OWN_DTYPE backend gets narrow ones
             x, y = turned(x.to(dtype), y.to(dtype), angle, t, **order)  # (b or 1) t h k
+            x, y = (a.to(narrow) for a, narrow in zip((x, y), given, strict=True))
         if not getattr(module, "STATIC", False):
             x, y = (a if a is None else a.expand(b, t, -1, d_k) for a in (x, y))
         decay = Decay(step, rate, decay.angle if angle is None else None)
