@@ -1,8 +1,7 @@
-"""Ways to compute one scan: the operator by each backend, what one writes first, and mambapy's."""
+"""Ways to compute one scan: the operator by each backend, what one writes first, and peers."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,31 +9,42 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from runners import bench_peers as peers
 from runners.bench_shapes import Shape, Tensors
-from zoo.scan import BACKENDS, choose, explain, scan
+from zoo.scan import choose, explain, scan
 from zoo.scan.case import Case
 from zoo.scan.turning import multiplied
 from zoo.spec import Decay, Erase
 
 Form = Callable[[Tensors], Tensor]
+# Backends that are timed only where they are asked for: a map of b t t h k numbers, and an adapter
+# that scans two tokens for each (mamba-ssm's scan is timed in its own terms).
+UNASKED = ("parallel", "mamba_ssm")
+
+
+def as_it_is(x: Tensors) -> Tensors:
+    return x
 
 
 @dataclass(frozen=True)
 class Named:
-    """A form to time. backend: of the scan operator; "" where it is not ours."""
+    """A form to time. backend: of the scan operator; "" where it is not ours. layout: puts inputs,
+    or v alone, into the form's own shapes, which is not timed.
+    """
 
     name: str
     backend: str
     run: Form
+    layout: Callable[[Tensors], Tensors] = as_it_is
 
 
 def forms_of(
     shape: Shape, x: Tensors, backends: Sequence[str] = (), loops: bool = True
 ) -> list[Named]:
-    """The backend that "auto" takes first; then other backends, plain loops and mambapy's scan.
+    """The backend that "auto" takes first; then other backends, plain loops and peers.
 
-    backends: names, or none: on a CPU no others, on a GPU all that can run. loops: the plain ones
-    and mambapy, where it is installed and the inputs are on a CPU.
+    backends: names, or none: on a CPU no others, on a GPU all that can run but for UNASKED. loops:
+    the plain ones, and peers that are installed: mambapy on a CPU, mamba-ssm on a GPU.
     Raises: ValueError for a backend that refuses, with every backend's reason.
     """
     q, k, v, decay, erase = arguments(x)
@@ -43,15 +53,16 @@ def forms_of(
         names.append(choose(q, k, v, decay, erase=erase, backend=name))
     if not backends and v.is_cuda:
         reasons = explain(Case(q, k, v, decay, erase))
-        names += [module.NAME for module in BACKENDS if not reasons[module.NAME]]
+        names += [name for name, reason in reasons.items() if not reason and name not in UNASKED]
     forms = [Named(name, name, partial(operator, backend=name)) for name in dict.fromkeys(names)]
     if not loops:
         return forms
     forms.append(Named("loop, unbind", "", partial(plain_loop, indexing=False)))
     forms.append(Named("loop, indexing", "", partial(plain_loop, indexing=True)))
-    fits = shape.d_v == 1 and shape.kind in ("head", "ssm") and not shape.tied
-    if fits and not v.is_cuda and importlib.util.find_spec("mambapy"):
-        forms.append(Named("mambapy", "", mambapy_scan))
+    if peers.mambapy_fits(shape, v.device):
+        forms.append(Named("mambapy", "", peers.mambapy_scan))
+    if peers.mamba_ssm_fits(shape, v.device):
+        forms.append(Named("mamba-ssm", "", peers.mamba_ssm_scan, peers.mamba_ssm_layout))
     return forms
 
 
@@ -99,13 +110,3 @@ def plain_loop(x: Tensors, indexing: bool) -> Tensor:
         S = S + y["k"].unsqueeze(-1) * y["v"].unsqueeze(-2)
         o.append((q_t.unsqueeze(-2) @ S).squeeze(-2))
     return torch.stack(o, dim=1)
-
-
-def mambapy_scan(x: Tensors) -> Tensor:
-    """The same by mambapy's parallel scan, which wants every alpha and k v as b t h k."""
-    from mambapy.pscan import pscan  # pyright: ignore[reportMissingImports]
-
-    log = decay_of(x).log()
-    assert log is not None
-    states = pscan(log.exp(), x["k"] * x["v"])  # b t h k
-    return (states * x["q"]).sum(-1, keepdim=True)

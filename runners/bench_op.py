@@ -76,8 +76,9 @@ def bench_form(shape: Shape, form: Named, how: How, most: Ceilings) -> OpTime:
 def measure(shape: Shape, form: Named, how: How) -> tuple[Timing, int | None]:
     dtype = DTYPES[how.dtype]
     size = sum(input_bytes(shape, dtype.itemsize).values())
-    several = [inputs(shape, dtype, how.device, i) for i in range(sets(size, how.device))]
-    d_o = torch.randn_like(several[0]["v"])  # b t h v
+    drawn = (inputs(shape, dtype, how.device, i) for i in range(sets(size, how.device)))
+    several = [form.layout(x) for x in drawn]
+    d_o = torch.randn_like(several[0]["v"])  # b t h v, or as the form has it
     calls = [partial(forward_backward, form.run, x, d_o) for x in several]
     timing = timed(calls, how.device, repeats=how.repeats, seconds=how.seconds, graph=how.graph)
     if timing.median > how.seconds:

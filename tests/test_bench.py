@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from results.store import Store
-from runners import bench_op
+from runners import bench_forms, bench_op, bench_peers
+from runners.bench_forms import UNASKED, forms_of, operator
 from runners.bench_op_time import How, as_row
 from runners.bench_roofline import Ceilings
 from runners.bench_rows import MEASURED, WHAT, row
-from runners.bench_shapes import BY_NAME, Shape
+from runners.bench_shapes import BY_NAME, Shape, inputs
 from runners.cli import main
+from tests.peer_kernels import selective_scan_fn
 
 CPU = torch.device("cpu")
 TINY = Shape("tiny", "head", 1, 4, 2, 1, 1)
@@ -159,3 +161,28 @@ def test_json_has_the_numbers_and_nothing_else(capsys):
 def test_the_large_shapes_have_the_sizes_of_a_layer_of_width_1024():
     large = [shape for name, shape in BY_NAME.items() if name.endswith("-large")]
     assert {(shape.b, shape.t, shape.h * shape.d_v) for shape in large} == {(8, 2048, 1024)}
+
+
+def test_mamba_ssm_is_timed_in_its_own_terms_and_layout(monkeypatch):
+    monkeypatch.setattr(bench_peers.peers, "function", lambda module, name: selective_scan_fn)
+    monkeypatch.setattr(bench_peers, "mamba_ssm_fits", lambda shape, device: shape.kind == "ssm")
+    shape = Shape("tiny", "ssm", 2, 7, 3, 4, 1)
+    x = inputs(shape)
+    form = next(form for form in forms_of(shape, x) if form.name == "mamba-ssm")
+    own = form.layout(x)
+    # It is handed v and the step, ours their product.
+    product = {name: y.detach() for name, y in x.items()} | {"v": x["step"] * x["v"]}
+    torch.testing.assert_close(form.run(own).mT.unsqueeze(3), operator(product))
+    assert set(own) == set(x)
+    found = {each.form: each for each in bench_op.bench_shape(shape, How(CPU, repeats=1), MOST)}
+    assert found["mamba-ssm"].status == "ok"
+
+
+def test_what_stands_in_for_others_is_timed_only_where_it_is_asked_for(monkeypatch):
+    x = inputs(TINY)
+    monkeypatch.setattr(bench_forms, "explain", lambda case: dict.fromkeys((*UNASKED, "loop"), ""))
+    monkeypatch.setattr(bench_forms, "choose", lambda *given, **order: "vector")
+    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
+    names = {form.name for form in forms_of(TINY, x, loops=False)}
+    assert "loop" in names
+    assert not names & set(UNASKED)
