@@ -44,7 +44,7 @@ def forms_of(
     """The backend that "auto" takes first; then other backends, plain loops and peers.
 
     backends: names, or none: on a CPU no others, on a GPU all that can run but for UNASKED. loops:
-    the plain ones, and peers that are installed: mambapy on a CPU, mamba-ssm on a GPU.
+    the plain ones, and what installed peers have beside the adapters (bench_peers).
     Raises: ValueError for a backend that refuses, with every backend's reason.
     """
     q, k, v, decay, erase = arguments(x)
@@ -63,6 +63,8 @@ def forms_of(
         forms.append(Named("mambapy", "", peers.mambapy_scan))
     if peers.mamba_ssm_fits(shape, v.device):
         forms.append(Named("mamba-ssm", "", peers.mamba_ssm_scan, peers.mamba_ssm_layout))
+    if peers.chunk_hgrn_fits(shape, v.device):
+        forms.append(Named("fla, chunk_hgrn", "", peers.chunk_hgrn_scan, peers.chunk_hgrn_layout))
     return forms
 
 

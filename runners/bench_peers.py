@@ -48,3 +48,20 @@ def mamba_ssm_scan(x: Tensors) -> Tensor:
     scan = peers.function("mamba_ssm.ops.selective_scan_interface", "selective_scan_fn")
     keys, queries = (x[name].unsqueeze(1) for name in "kq")  # b 1 n t, one group for all channels
     return scan(x["v"], x["step"], -x["rate"], keys, queries)
+
+
+def chunk_hgrn_fits(shape: Shape, device: torch.device) -> bool:
+    """Whether flash-linear-attention is here and the scan is what its chunked HGRN kernel does."""
+    vector = shape.kind == "head" and shape.d_k == shape.d_v == 1 and not shape.erases
+    return vector and device.type == "cuda" and importlib.util.find_spec("fla") is not None
+
+
+def chunk_hgrn_layout(x: Tensors) -> Tensors:
+    """v: b t d, what is added to the state; step: b t d."""
+    kept = {name: x[name].detach().squeeze(3).contiguous() for name in ("v", "step")}
+    return {name: y.requires_grad_() for name, y in kept.items()}
+
+
+def chunk_hgrn_scan(x: Tensors) -> Tensor:
+    """h_t = exp(-step_t) h_{t-1} + v_t: handed k v, which ours forms, and read by no q. b t d."""
+    return peers.function("fla.ops.hgrn", "chunk_hgrn")(x["v"], -x["step"])[0]

@@ -15,7 +15,7 @@ from runners.bench_roofline import Ceilings
 from runners.bench_rows import MEASURED, WHAT, row
 from runners.bench_shapes import BY_NAME, Shape, inputs
 from runners.cli import main
-from tests.peer_kernels import selective_scan_fn
+from tests.peer_kernels import fused_recurrent_hgrn, selective_scan_fn
 
 CPU = torch.device("cpu")
 TINY = Shape("tiny", "head", 1, 4, 2, 1, 1)
@@ -176,6 +176,22 @@ def test_mamba_ssm_is_timed_in_its_own_terms_and_layout(monkeypatch):
     assert set(own) == set(x)
     found = {each.form: each for each in bench_op.bench_shape(shape, How(CPU, repeats=1), MOST)}
     assert found["mamba-ssm"].status == "ok"
+
+
+def test_the_chunked_hgrn_kernel_is_timed_in_its_own_terms(monkeypatch):
+    def chunk_hgrn(x, g):
+        return fused_recurrent_hgrn(x, g, initial_state=None, output_final_state=True)
+
+    monkeypatch.setattr(bench_peers.peers, "function", lambda module, name: chunk_hgrn)
+    monkeypatch.setattr(bench_peers, "chunk_hgrn_fits", lambda shape, device: True)
+    x = inputs(TINY)
+    form = next(form for form in forms_of(TINY, x) if form.name == "fla, chunk_hgrn")
+    ones = {name: y.detach() for name, y in x.items()} | dict.fromkeys(
+        "qk", torch.ones_like(x["q"])
+    )
+    torch.testing.assert_close(form.run(form.layout(x)).unsqueeze(3), operator(ones))
+    found = {each.form: each for each in bench_op.bench_shape(TINY, How(CPU, repeats=1), MOST)}
+    assert found["fla, chunk_hgrn"].status == "ok"
 
 
 def test_what_stands_in_for_others_is_timed_only_where_it_is_asked_for(monkeypatch):
