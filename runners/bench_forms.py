@@ -39,12 +39,17 @@ class Named:
 
 
 def forms_of(
-    shape: Shape, x: Tensors, backends: Sequence[str] = (), loops: bool = True
+    shape: Shape,
+    x: Tensors,
+    backends: Sequence[str] = (),
+    loops: bool = True,
+    graph: bool = False,
 ) -> list[Named]:
     """The backend that "auto" takes first; then other backends, plain loops and peers.
 
     backends: names, or none: on a CPU no others, on a GPU all that can run but for UNASKED. loops:
-    the plain ones, and what installed peers have beside the adapters (bench_peers).
+    the plain ones, and what installed peers have beside the adapters (bench_peers). graph: nothing
+    that launches kernels for every token, because a CUDA graph of it would hold tens of thousands.
     Raises: ValueError for a backend that refuses, with every backend's reason.
     """
     q, k, v, decay, erase = arguments(x)
@@ -53,12 +58,14 @@ def forms_of(
         names.append(choose(q, k, v, decay, erase=erase, backend=name))
     if not backends and v.is_cuda:
         reasons = explain(Case(q, k, v, decay, erase))
-        names += [name for name, reason in reasons.items() if not reason and name not in UNASKED]
+        without = (*UNASKED, "loop") if graph else UNASKED
+        names += [name for name, reason in reasons.items() if not reason and name not in without]
     forms = [Named(name, name, partial(operator, backend=name)) for name in dict.fromkeys(names)]
     if not loops:
         return forms
-    forms.append(Named("loop, unbind", "", partial(plain_loop, indexing=False)))
-    forms.append(Named("loop, indexing", "", partial(plain_loop, indexing=True)))
+    if not graph:
+        forms.append(Named("loop, unbind", "", partial(plain_loop, indexing=False)))
+        forms.append(Named("loop, indexing", "", partial(plain_loop, indexing=True)))
     if peers.mambapy_fits(shape, v.device):
         forms.append(Named("mambapy", "", peers.mambapy_scan))
     if peers.mamba_ssm_fits(shape, v.device):

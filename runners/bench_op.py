@@ -53,7 +53,8 @@ def hopeful(shape: Shape, form: Named, known: dict[int, float], how: How, most: 
 def named_forms(shape: Shape, how: How) -> list[Named]:
     """The choice depends on shapes and devices alone, so one row of few tokens would not do."""
     x = inputs(shape, DTYPES[how.dtype], how.device)
-    return forms_of(shape, x, how.backends, how.loops)
+    graph = how.graph and how.device.type == "cuda"
+    return forms_of(shape, x, how.backends, how.loops, graph)
 
 
 def bench_form(shape: Shape, form: Named, how: How, most: Ceilings) -> OpTime:

@@ -202,3 +202,4 @@ def test_what_stands_in_for_others_is_timed_only_where_it_is_asked_for(monkeypat
     names = {form.name for form in forms_of(TINY, x, loops=False)}
     assert "loop" in names
     assert not names & set(UNASKED)
+    assert {form.name for form in forms_of(TINY, x, graph=True)} == {"vector"}
