@@ -33,8 +33,9 @@ def of_op(block: Block, command: str) -> list[Table]:
         )
     said = [
         f"One call is forward and backward with gradients to every input. {spread(block)}",
-        "Times: over the form that auto takes. Floor: the larger of least bytes over the rate of a"
-        " copy and products over the rate of a matrix product, both measured on this device;"
+        "Times: over the form that auto takes. Floor: the largest of least bytes over the rate of a"
+        " copy, products over that of a matrix product, and exponentials over that of nothing else,"
+        " all measured on this device;"
         " share: floor over median. Above 100 % the caches held it all.",
         f"{shapes(block.rows)}.",
         captions.provenance(block.rows, command),

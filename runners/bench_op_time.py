@@ -51,6 +51,7 @@ class OpTime:
     floor_seconds: float
     bytes_per_second: float
     flops_per_second: float
+    exponentials_per_second: float
     status: str = "ok"
     error: str = ""
     repeats: int = 0
@@ -89,6 +90,7 @@ def as_row(found: OpTime, device: torch.device) -> dict[str, Any]:
     tokens = shape.b * shape.t
     same = ("least_bytes", "flops", "exponentials", "floor_seconds", "share", "p20", "p80")
     same += ("repeats", "peak_memory_bytes", "bytes_per_second", "flops_per_second")
+    same += ("exponentials_per_second",)
     return row(
         device,
         what,

@@ -1,7 +1,8 @@
-"""What this device can do at most, measured: bytes copied and products computed per second."""
+"""What this device can do at most, measured: bytes copied, products and exponentials per second."""
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -17,21 +18,30 @@ from runners.bench_timing import timed
 # for a GPU to reach its rate, and on a CPU under a second for both together.
 SIZES = {"cuda": (2**30, 8192), "cpu": (2**27, 1024)}
 REPEATS = {"cuda": 20, "cpu": 3}
+# Numbers, and how often each is put through an exponential: on a GPU in registers, enough for every
+# multiprocessor; on a CPU in a buffer that stays in a core's cache.
+EXPONENTIALS = {"cuda": (2**22, 256), "cpu": (2**14, 256)}
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """bytes_per_second: read plus written by a copy. flops_per_second: of a square product."""
+    """bytes_per_second: read plus written by a copy. flops_per_second: of a square product.
+    exponentials_per_second: in float32; infinite where a GPU has no Triton to measure it.
+    """
 
     bytes_per_second: float
     flops_per_second: float
+    exponentials_per_second: float
 
 
 def ceilings(device: torch.device, dtype: torch.dtype) -> Ceilings:
-    """Measures both; float32 products of a GPU are TF32, its fastest unit that takes float32."""
+    """Measures all; float32 products of a GPU are TF32, its fastest unit that takes float32."""
     count, rows = SIZES[device.type]
+    numbers, rounds = EXPONENTIALS[device.type]
     return Ceilings(
-        2 * count / copy_seconds(device, count), 2 * rows**3 / product_seconds(device, dtype, rows)
+        2 * count / copy_seconds(device, count),
+        2 * rows**3 / product_seconds(device, dtype, rows),
+        exponentials_per_second(device, numbers, rounds),
     )
 
 
@@ -45,6 +55,20 @@ def product_seconds(device: torch.device, dtype: torch.dtype, rows: int) -> floa
     a, b = (torch.randn(rows, rows, device=device).to(dtype) for _ in range(2))
     with fastest_products(device):
         return median_seconds(lambda: torch.mm(a, b), device)
+
+
+def exponentials_per_second(device: torch.device, numbers: int, rounds: int) -> float:
+    x = torch.rand(numbers, device=device)
+    if device.type == "cpu":
+        y = torch.empty_like(x)
+        seconds = median_seconds(lambda: [torch.exp(x, out=y) for _ in range(rounds)], device)
+    elif importlib.util.find_spec("triton") is None:
+        return math.inf
+    else:
+        from zoo.kernels import exponentials
+
+        seconds = median_seconds(lambda: exponentials.repeated(x, rounds), device)
+    return numbers * rounds / seconds
 
 
 def median_seconds(call: Callable[[], object], device: torch.device) -> float:
@@ -66,8 +90,13 @@ def fastest_products(device: torch.device) -> Iterator[None]:
 
 
 def floor_seconds(counts: Counts, most: Ceilings) -> float:
-    """No version is much faster: the larger of moving the bytes and of computing the products."""
-    return max(counts.least_bytes / most.bytes_per_second, counts.flops / most.flops_per_second)
+    """No version is much faster: the largest of moving the bytes, of computing the products, and of
+    making the exponentials."""
+    return max(
+        counts.least_bytes / most.bytes_per_second,
+        counts.flops / most.flops_per_second,
+        counts.exponentials / most.exponentials_per_second,
+    )
 
 
 def share(floor: float, measured: float) -> float:

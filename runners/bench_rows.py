@@ -19,7 +19,8 @@ WHAT = """kind name model label family backend form peer dtype step_form stacked
     batch length heads d_k d_v d_model depth inner channel_mixer vocabulary pairs runs""".split()  # noqa: SIM905  as words
 MEASURED = """median_seconds p20 p80 repeats warm_up_seconds clock tokens_per_second
     peak_memory_bytes peak_memory_kind least_bytes flops exponentials floor_seconds share ratio
-    bytes_per_second flops_per_second parameters target_parameters deviation backends""".split()  # noqa: SIM905  as words
+    bytes_per_second flops_per_second exponentials_per_second parameters target_parameters
+    deviation backends""".split()  # noqa: SIM905  as words
 LABELS = ("label", "family")  # say what a name means, and are no part of the key
 
 

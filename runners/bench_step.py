@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 import zoo
 from runners import bench_zoology, mqar
 from runners.bench_rows import row
-from runners.bench_timing import ratio, timed
+from runners.bench_timing import Timing, ratio, timed
 from runners.bench_updates import NO_LIMIT, UPDATES, Updates, timed_updates
 from runners.config import Mqar, build
 from runners.execution import Execution
@@ -71,25 +71,7 @@ def bench_step(
     step = make_step(model, lasting, mqar.loss, device=where, execution=execution)
     updates = Updates(step, batches(config, where))
     timing = timed_updates(updates, where, steps, NO_LIMIT, CLOCK)
-    return StepTime(
-        model=config.model,
-        d_model=config.d_model,
-        length=config.length,
-        batch=config.batch,
-        steps=timing.repeats,
-        step_seconds=timing.median,
-        tokens_per_second=config.batch * config.length / timing.median,
-        peak_memory_bytes=memory.bytes(),
-        backends=model.backends(),
-        device=device_name(where),
-        threads=torch.get_num_threads(),
-        dtype=config.precision,
-        step_form=step.form,
-        p20=timing.p20,
-        p80=timing.p80,
-        peak_memory_kind=memory.kind,
-        parameters=sum(p.numel() for p in model.parameters()),
-    )
+    return step_time(config, where, timing, memory, model, model.backends(), step.form)
 
 
 def bench_peer(ours: StepTime, config: Mqar, where: torch.device) -> StepTime:
@@ -102,6 +84,20 @@ def bench_peer(ours: StepTime, config: Mqar, where: torch.device) -> StepTime:
         step()
     how = {"repeats": ours.steps, "seconds": NO_LIMIT, "clock": bench_zoology.CLOCK}
     timing = timed([step], where, **how)
+    theirs = step_time(config, where, timing, memory, model, ["zoology"])
+    compared = ratio(ours.step_seconds, timing.median)
+    return replace(theirs, dtype="fp32", peer="zoology", ratio=compared)
+
+
+def step_time(
+    config: Mqar,
+    where: torch.device,
+    timing: Timing,
+    memory: PeakMemory,
+    model: torch.nn.Module,
+    backends: list[str],
+    step_form: str = "eager",
+) -> StepTime:
     return StepTime(
         model=config.model,
         d_model=config.d_model,
@@ -111,15 +107,15 @@ def bench_peer(ours: StepTime, config: Mqar, where: torch.device) -> StepTime:
         step_seconds=timing.median,
         tokens_per_second=config.batch * config.length / timing.median,
         peak_memory_bytes=memory.bytes(),
-        backends=["zoology"],
+        backends=backends,
         device=device_name(where),
         threads=torch.get_num_threads(),
+        dtype=config.precision,
+        step_form=step_form,
         p20=timing.p20,
         p80=timing.p80,
         peak_memory_kind=memory.kind,
         parameters=sum(p.numel() for p in model.parameters()),
-        peer="zoology",
-        ratio=ratio(ours.step_seconds, timing.median),
     )
 
 

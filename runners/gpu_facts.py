@@ -46,7 +46,7 @@ def driver() -> str:
 
 
 def ceilings() -> dict[str, float]:
-    """Bytes copied and products computed per second, measured."""
+    """Bytes copied, products computed and exponentials made per second, measured."""
     import torch
 
     from runners.bench_roofline import ceilings
@@ -54,7 +54,8 @@ def ceilings() -> dict[str, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = {name: ceilings(device, getattr(torch, name)) for name in ("float32", "bfloat16")}
     measured = {f"{name}_flops_per_second": each.flops_per_second for name, each in found.items()}
-    return measured | {"bytes_per_second": found["float32"].bytes_per_second}
+    same = ("bytes_per_second", "exponentials_per_second")
+    return measured | {name: getattr(found["float32"], name) for name in same}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from tests.peer_kernels import fused_recurrent_hgrn, selective_scan_fn
 
 CPU = torch.device("cpu")
 TINY = Shape("tiny", "head", 1, 4, 2, 1, 1)
-MOST = Ceilings(1e10, 1e11)
+MOST = Ceilings(1e10, 1e11, 1e9)
 SMALL = "--d-model 16 --length 16 --pairs 2 --batch 4 --steps 2"
 KINDS = {
     "op": "op vector-quick --repeats 1 --seconds 9",
@@ -203,3 +203,12 @@ def test_what_stands_in_for_others_is_timed_only_where_it_is_asked_for(monkeypat
     assert "loop" in names
     assert not names & set(UNASKED)
     assert {form.name for form in forms_of(TINY, x, graph=True)} == {"vector"}
+
+
+@pytest.mark.parametrize("shape", BY_NAME.values(), ids=lambda shape: shape.name)
+def test_what_the_benchmark_compares_computes_the_same(shape: Shape) -> None:
+    x = inputs(replace(shape, b=1, t=9))
+    expected = bench_forms.operator(x)
+    for form in bench_forms.forms_of(shape, x):
+        error = (form.run(x) - expected).norm() / expected.norm()
+        assert error < 1e-5, form.name

@@ -68,18 +68,31 @@ def test_an_exponential_is_counted_for_each_decay_and_pass():
     assert exponentials(Shape("a", "keep", 2, 3, 5, 7, 11)) == 0
 
 
-def test_the_floor_is_the_larger_of_moving_and_computing():
-    most = Ceilings(bytes_per_second=100.0, flops_per_second=1000.0)
+def test_the_floor_is_the_largest_of_moving_multiplying_and_exponentials():
+    most = Ceilings(100.0, flops_per_second=1000.0, exponentials_per_second=10.0)
     assert bench_roofline.floor_seconds(Counts(200, 1000, 0), most) == 2.0
     assert bench_roofline.floor_seconds(Counts(100, 3000, 0), most) == 3.0
+    assert bench_roofline.floor_seconds(Counts(100, 3000, 40), most) == 4.0
     assert bench_roofline.share(2.0, 8.0) == 0.25
     assert math.isnan(bench_roofline.share(2.0, 0.0))
 
 
 def test_ceilings_count_bytes_read_and_written_and_two_operations_for_a_multiply_add(monkeypatch):
     monkeypatch.setitem(bench_roofline.SIZES, "cpu", (4000, 10))
+    monkeypatch.setitem(bench_roofline.EXPONENTIALS, "cpu", (8, 3))
     monkeypatch.setattr(bench_roofline, "timed", lambda *a, **k: SimpleNamespace(median=0.5))
-    assert bench_roofline.ceilings(CPU, torch.float32) == Ceilings(16_000, 4000)
+    assert bench_roofline.ceilings(CPU, torch.float32) == Ceilings(16_000, 4000, 48)
+
+
+def test_the_kernel_that_measures_a_gpus_exponentials_makes_them_all():
+    exponentials = pytest.importorskip("zoo.kernels.exponentials")
+    x = torch.rand(1500, device="cuda" if torch.cuda.is_available() else "cpu")
+    expected = x.double()
+    for _ in range(5):
+        expected = torch.exp2(-expected)
+    # The hardware's exp2 is off by 2^-22 of its value; each round damps what came before.
+    got = exponentials.repeated(x, 5).double()
+    torch.testing.assert_close(got, expected, rtol=2**-20, atol=0)
 
 
 @pytest.mark.parametrize("e", [1.0, 2.0, 1.3])

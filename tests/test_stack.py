@@ -17,30 +17,14 @@ from runners.config import Mqar, build
 from runners.execution import Execution
 from runners.run import run_together
 from runners.stacked import Stacked
+from tests.tiny_runs import tiny
 
 CPU = torch.device("cpu")
-TINY: dict[str, Any] = {
-    "model": "gla",
-    "vocabulary": 32,
-    "length": 12,
-    "pairs": 2,
-    "d_model": 16,
-    "batch": 8,
-    "train_rows": 20,
-    "valid_rows": 30,
-    "test_rows": 30,
-    "updates": 20,
-    "evaluate_every": 5,
-}
 # What a row says about speed, memory, time and how it was executed.
 OF_EXECUTION = (
     *("seconds", "step_seconds", "tokens_per_second", "time", "stacked", "step_form"),
     *("peak_memory_bytes", "peak_memory_kind"),
 )
-
-
-def tiny(**fields: Any) -> Mqar:
-    return Mqar(**{**TINY, **fields})
 
 
 def grid(*rates: float, **fields: Any) -> list[Mqar]:

@@ -1,37 +1,21 @@
 """Stacked models: gradients, parameters and masks of each, for every model of the zoo."""
 
-from typing import Any
-
 import pytest
 import torch
 
 import zoo
 from runners import mqar, stack
-from runners.config import Mqar, build
+from runners.config import build
 from runners.device_step import DeviceStep
 from runners.graph_step import GraphStep
 from runners.stacked import Stacked
 from runners.step import WARM_UP_STEPS, Alone
 from tests.captures import Again
+from tests.tiny_runs import tiny
 
 CPU = torch.device("cpu")
-TINY: dict[str, Any] = {
-    "model": "gla",
-    "vocabulary": 32,
-    "length": 12,
-    "pairs": 2,
-    "d_model": 16,
-    "batch": 8,
-    "train_rows": 20,
-    "valid_rows": 30,
-    "test_rows": 30,
-}
 # Their random numbers are drawn for all models at once, dropout or not.
 DRAW_NOISE = ("eva",)
-
-
-def tiny(**fields: Any) -> Mqar:
-    return Mqar(**{**TINY, **fields})
 
 
 @pytest.mark.parametrize("model", zoo.names())
