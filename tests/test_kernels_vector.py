@@ -123,6 +123,17 @@ def test_agrees_with_the_loop_for_any_number_of_channels(h: int, d_v: int) -> No
     assert_close(run(x, "tied-three-values"), loop(x, "tied-three-values"), x)
 
 
+@pytest.mark.parametrize(("geometry", "h"), [("keys", 70), ("fixed-pairs", 33)])
+def test_tiles_as_large_as_a_gpus_agree_with_the_loop(
+    geometry: str, h: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interpreter gets small ones, because it is slow."""
+    monkeypatch.setattr(vector_plan, "interpreted", lambda: False)
+    x = example(geometry, 130, h=h, d_v=1 if geometry == "keys" else 2)
+    assert vector_plan.tile(h, x["v"].shape[3])[0] == vector_plan.TOKENS
+    assert_close(run(x, geometry, "before"), loop(x, geometry, "before"), x)
+
+
 @pytest.mark.parametrize("state", [True, False], ids=["state", "no-state"])
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
 @pytest.mark.parametrize("read", ["after", "before"])

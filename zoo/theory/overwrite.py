@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 D_K = 16  # slots in tables and figures, Mamba's state size
-PASS = 1e-6
 
 
 def overwrite_error(alpha: Tensor, k: Tensor, r: int, *, erase: Tensor | None = None) -> float:
