@@ -25,9 +25,14 @@ SEES = {
     "zoo.models": ("zoo.spec", "zoo.maps", *VOCABULARY),
     "zoo.kernels": ("zoo.kernels",),
     "zoo.scan": ("zoo.spec", "zoo.scan", "zoo.rotation", "zoo.kernels"),
+    **dict.fromkeys(("zoo.directions", "zoo.rows", "zoo.map_shapes"), ("zoo.spec",)),
+    "zoo.recurrence": (
+        *("zoo.spec", "zoo.rows", "zoo.scan"),
+        *("zoo.rotation", "zoo.running_max"),
+    ),
     "zoo.mixer": (
-        *("zoo.spec", "zoo.maps", "zoo.scan"),
-        *("zoo.rotation", "zoo.running_max", "zoo.softmax"),
+        *("zoo.spec", "zoo.maps", "zoo.directions", "zoo.recurrence"),
+        *("zoo.running_max", "zoo.softmax", "zoo.map_shapes"),
     ),
     "zoo": ("zoo",),
     "tasks": ("tasks",),

@@ -8,9 +8,10 @@ import torch
 
 import zoo
 from runners.config import Mqar
-from zoo.blocks import CHANNEL_MIXERS, NORMS, BatchNorm, ChannelMix
+from zoo.blocks import CHANNEL_MIXERS, ChannelMix
 from zoo.initialisation import SCHEMES
 from zoo.model import Model, decay_groups, parameters_by_role, role, state_bytes
+from zoo.norms import NORMS, BatchNorm
 from zoo.probes import declared_state_bytes
 
 SHIFTED = ("relu2", "relu2_receptance", "relu2_receptance_3.5")

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from zoo.blocks import CHANNEL_MIXERS, NORMS, BatchNorm, ChannelMix, Place
+from zoo.blocks import CHANNEL_MIXERS, ChannelMix, Place
+from zoo.norms import NORMS, BatchNorm
 
 FOLDER = Path(__file__).parent
 TOLERANCE = 1e-11  # as in test_golden.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 import zoo
-from zoo import maps
+from zoo import directions, maps
+from zoo import mixer as mixer_module
 from zoo.check import certify
 from zoo.maps import Projection
 from zoo.mixer import Mixer
+from zoo.recurrence import Read
 from zoo.spec import Decay, Dims, Normaliser, Spec, Stream
 
 GLA = zoo.load("gla")
@@ -76,6 +79,21 @@ class DividesByAlpha(Faulty):
         return v * total.exp() * torch.exp(-total)
 
 
+class CountsByItself(Faulty):
+    """Looks at positions without Stream.position, so that reversed time sees those of the other."""
+
+    def spoil(self, v: Tensor, s: Stream) -> Tensor:
+        count = torch.arange(s.start + 1, s.start + 1 + v.shape[1], device=v.device)
+        return v * count[:, None, None]
+
+
+class SeesPadding(Faulty):
+    """Takes the length of a row, as cosFormer, but with its padding."""
+
+    def spoil(self, v: Tensor, s: Stream) -> Tensor:
+        return v / v.shape[1]
+
+
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
@@ -87,12 +105,47 @@ class DividesByAlpha(Faulty):
         (HidesGradients, "gradients"),
         (RollsDice, "deterministic"),
         (DividesByAlpha, "strong and weak decay"),
+        (CountsByItself, "both directions"),
+        (SeesPadding, "padding"),
     ],
 )
 def test_a_fault_is_found_by_its_property(fault: type[Faulty], found: str) -> None:
     result = certify(replace(GLA, f_v=fault), "faulty", d_model=32, conv="own", length=512)
     assert not result.ok
     assert {f.name: f.passed for f in result.findings}[found] is False
+
+
+def nothing_back(mixer: Mixer, s: Stream, q: Tensor, v: Tensor) -> Read:
+    return replace(mixer._recur(s, q, v, {}), o=torch.zeros_like(v))
+
+
+def once_more(mixer: Mixer, s: Stream, q: Tensor, v: Tensor) -> Read:
+    """The whole sequence for every token, the own one included: no second direction."""
+    read = mixer._recur(s, q, v, {})
+    return replace(read, o=read.o.sum(1, keepdim=True).expand_as(read.o))
+
+
+@pytest.mark.parametrize(
+    ("fault", "evidence"),
+    [(nothing_back, "one does not read the other"), (once_more, "definition differs by")],
+)
+def test_a_wrong_second_direction_is_found(
+    fault: Callable[..., Read], evidence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Mixer, "_recur_back", fault)
+    result = certify(GLA, "faulty", d_model=32, conv="own", length=64)
+    found = {f.name: f for f in result.findings}["both directions"]
+    assert found.passed is False
+    assert evidence in found.evidence
+
+
+@pytest.mark.parametrize("name", ["cleared", "valid"])
+def test_padding_that_is_not_cleared_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ignored = {"cleared": lambda x, *_: x, "valid": lambda n, t: torch.ones(len(n), t) > 0}[name]
+    monkeypatch.setattr(directions, name, ignored)
+    monkeypatch.setattr(mixer_module, "cleared", directions.cleared)
+    result = certify(GLA, "faulty", d_model=32, conv="own", length=64)
+    assert {f.name: f.passed for f in result.findings}["padding"] is False
 
 
 def test_a_decay_of_the_wrong_sign_is_found() -> None:
@@ -135,7 +188,10 @@ def test_gate_before_norm_is_the_norm_of_the_gated_output() -> None:
     torch.testing.assert_close(mixer._normalise_and_gate(o, s), mixer.norm(o * mixer.f_g(s)))
 
 
-FUTURE = ("causal", "recurrent = chunked = parallel", "state hand-over")
+FUTURE = (
+    *("causal", "recurrent = chunked = parallel", "state hand-over"),
+    *("both directions", "padding"),
+)
 
 
 class SeesTheMean(nn.Module):

@@ -1,4 +1,4 @@
-"""Around a mixer in a block: norms, channel mixers, and zoology's BaseConv."""
+"""Around a mixer in a block: channel mixers, and zoology's BaseConv."""
 
 from __future__ import annotations
 
@@ -11,48 +11,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class BatchNorm(nn.BatchNorm1d):
-    """BatchNorm over examples and tokens (S5, LRU). Takes and returns b t d.
-
-    Causal in eval mode alone, where it uses running statistics. In training a token is scaled by
-    later tokens and by other examples. Momentum as in S5's run_train.py (0.95, counted from the
-    other end); torch keeps the unbiased variance where flax keeps the biased one.
-    """
-
-    def __init__(self, d: int) -> None:
-        super().__init__(d, eps=1e-5, momentum=0.05)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.flatten(0, 1)).view_as(input)
-
-
-NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "layer": lambda d: nn.LayerNorm(d, eps=1e-5),
-    "rms": lambda d: nn.RMSNorm(d, eps=1e-6),
-    # SimpleRMSNorm of TransNormerLLM, HGRN2 and MetaLA.
-    "rms_plain": lambda d: nn.RMSNorm(d, eps=1e-6, elementwise_affine=False),
-    "batch": BatchNorm,
-}
-
-
 @dataclass(frozen=True)
 class Place:
-    """Where a channel mixer stands: width, layer and number of layers (some inits need them)."""
+    """Where a channel mixer stands: width, layer and number of layers (some inits need them).
+
+    inner: width between its matrices; 0 for the mixer's own rule.
+    """
 
     d: int
     layer: int = 0
     depth: int = 1
+    inner: int = 0
 
 
 class GLU(nn.Module):
-    """W_down(act(x W_gate) * x W_up), inner width 8d/3 rounded up to a multiple of 8 (Llama)."""
+    """W_down(act(x W_gate) * x W_up), inner width 8d/3 rounded up to a multiple of 8 (Llama).
 
-    def __init__(self, d: int, activation: Callable[[Tensor], Tensor]) -> None:
+    HGRN's for the Long Range Arena (OpenNLPLab/lra glu.py) is the one with SiLU, and has biases in
+    all three matrices and dropout on act(x W_gate), which this one has not.
+    """
+
+    def __init__(self, place: Place, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        inner = -(-8 * d // 3 // 8) * 8
+        self.inner = inner = place.inner or -(-8 * place.d // 3 // 8) * 8
         self.activation = activation
-        self.up = nn.Linear(d, 2 * inner, bias=False)
-        self.down = nn.Linear(inner, d, bias=False)
+        self.up = nn.Linear(place.d, 2 * inner, bias=False)
+        self.down = nn.Linear(inner, place.d, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, y = self.up(x).chunk(2, dim=-1)  # b t inner
@@ -67,7 +51,7 @@ class GeGLU(nn.Module):
 
     def __init__(self, place: Place) -> None:
         super().__init__()
-        inner = 3 * place.d
+        self.inner = inner = place.inner or 3 * place.d
         self.up, self.down = nn.Linear(place.d, 2 * inner), nn.Linear(inner, place.d)
         nn.init.normal_(self.up.weight, std=place.d**-0.5)
         nn.init.normal_(self.down.weight, std=(2 / (place.depth * inner)) ** 0.5)
@@ -83,10 +67,11 @@ class MLP(nn.Module):
     """Two layers, inner width 4d, biases (zoology/mixers/mlp.py and H3 with GELU in its tanh form;
     fast_transformers/transformers.py with ReLU)."""
 
-    def __init__(self, d: int, activation: Literal["gelu_tanh", "relu"]) -> None:
+    def __init__(self, place: Place, activation: Literal["gelu_tanh", "relu"]) -> None:
         super().__init__()
         self.activation = activation
-        self.fc1, self.fc2 = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
+        self.inner = inner = place.inner or 4 * place.d
+        self.fc1, self.fc2 = nn.Linear(place.d, inner), nn.Linear(inner, place.d)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.fc1(x)  # b t inner
@@ -108,7 +93,7 @@ class ChannelMix(nn.Module):
         self, place: Place, inner: int, *, power: int, gain: float, receptance: bool
     ) -> None:
         super().__init__()
-        d, self.state_floats = place.d, place.d
+        d, self.state_floats, self.inner = place.d, place.d, inner
         mu = (torch.arange(d) / d) ** ((1 - place.layer / place.depth) ** power)  # d
         self.key, self.value = nn.Linear(d, inner, bias=False), nn.Linear(inner, d, bias=False)
         self.receptance = nn.Linear(d, d, bias=False) if receptance else None
@@ -138,11 +123,11 @@ def rwkv6_inner(d: int) -> int:
 # "identity" is not an absent sub-layer: the block still adds LN(r) to r (zoology's Figure 2).
 CHANNEL_MIXERS: dict[str, Callable[[Place], nn.Module]] = {
     "identity": lambda place: nn.Identity(),
-    "swiglu": lambda place: GLU(place.d, F.silu),
-    "mlp": lambda place: MLP(place.d, "gelu_tanh"),
-    "mlp_relu": lambda place: MLP(place.d, "relu"),
+    "swiglu": lambda place: GLU(place, F.silu),
+    "mlp": lambda place: MLP(place, "gelu_tanh"),
+    "mlp_relu": lambda place: MLP(place, "relu"),
     # TransNormerLLM and HGRN2: no activation, the same class in both.
-    "glu": lambda place: GLU(place.d, lambda gate: gate),
+    "glu": lambda place: GLU(place, lambda gate: gate),
     "geglu": GeGLU,
     # RWKV-7, RWKV-4 (v4neo, whose gain is the square root of inner / d), RWKV-6.
     "relu2": lambda place: ChannelMix(place, 4 * place.d, power=4, gain=1.0, receptance=False),
@@ -153,6 +138,19 @@ CHANNEL_MIXERS: dict[str, Callable[[Place], nn.Module]] = {
         place, rwkv6_inner(place.d), power=3, gain=1.0, receptance=True
     ),
 }
+# Those whose inner width can be chosen.
+WITH_INNER = ("swiglu", "glu", "geglu", "mlp", "mlp_relu")
+
+
+def channel_layer(name: str, place: Place) -> nn.Module | None:
+    """The channel mixer of that name; None for "none". Refuses an inner width it cannot have."""
+    if place.inner and name not in WITH_INNER:
+        why = "and channel_mixer is none" if name == "none" else f"which channel_mixer {name} fixes"
+        raise ValueError(
+            f"d_channel {place.inner} is the inner width of a channel mixer, {why}; type d_channel"
+            f" 0, or a channel_mixer of {', '.join(WITH_INNER)}"
+        )
+    return None if name == "none" else CHANNEL_MIXERS[name](place)
 
 
 class BaseConv(nn.Module):

@@ -10,14 +10,21 @@ import torch
 from torch import Tensor, nn
 
 import zoo
+from zoo.check_directions import both_directions, padding
 from zoo.mixer import Mixer
 from zoo.model import Model, parameters_by_role, state_bytes
-from zoo.probes import declared_state_bytes, run, scaled_decay, stepwise
+from zoo.probes import (
+    EXACT,
+    Outcome,
+    declared_state_bytes,
+    relative,
+    run,
+    scaled_decay,
+    stepwise,
+)
 from zoo.spec import Spec
 
-EXACT = 1e-9  # float64: 1e-16 per operation, some thousand of them in a row, and a margin
 LONG = 65_536
-Outcome = tuple[bool | None, str]
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,17 @@ class Subject:
     d_model: int
     conv: str
 
-    def mixer(self, backend: str = "auto", dtype: torch.dtype = torch.float64) -> Mixer:
+    def mixer(
+        self,
+        backend: str = "auto",
+        dtype: torch.dtype = torch.float64,
+        *,
+        bidirectional: bool = False,
+    ) -> Mixer:
+        options = {"conv": self.conv, "backend": backend, "bidirectional": bidirectional}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            mixer = Mixer(
-                self.spec, self.d_model, layer=1, depth=2, conv=self.conv, backend=backend
-            )
+            mixer = Mixer(self.spec, self.d_model, layer=1, depth=2, **options)
             perturb(mixer)
         return mixer.to(dtype).eval()
 
@@ -271,11 +283,6 @@ def determinism(subject: Subject) -> Outcome:
     return same, "outputs and gradients of two runs are " + ("equal" if same else "NOT equal")
 
 
-def relative(got: Tensor, expected: Tensor) -> float:
-    """Largest difference over the largest expected value."""
-    return ((got - expected).abs().max() / expected.abs().max().clamp(min=1e-12)).item()
-
-
 PROPERTIES: dict[str, Callable[..., Outcome]] = {
     "shapes": shapes,
     "causal": causality,
@@ -286,4 +293,6 @@ PROPERTIES: dict[str, Callable[..., Outcome]] = {
     "state bytes": state_size,
     "no leak between examples": separation,
     "deterministic": determinism,
+    "both directions": both_directions,
+    "padding": padding,
 }

@@ -64,7 +64,7 @@ def preceding(s: Stream, owner: nn.Module, u: Tensor, n: int) -> Tensor | None:
     if n == 0:
         return None
     b, t, d = u.shape
-    tail = s.recall(owner, u[:, :0]).to(u.dtype)  # b n d, or b 0 d
+    tail = s.tail(owner, u[:, :0]).to(u.dtype)  # b n d, or b 0 d
     if t >= n:
         s.keep(owner, u[:, t - n :].clone())
     else:

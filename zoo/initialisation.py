@@ -15,14 +15,17 @@ from zoo.maps import Convolved, LowRank, Projection, ShortConv
 from zoo.spec import Spec
 
 if TYPE_CHECKING:
+    from zoo.encoder import Encoder
     from zoo.model import Model
+
+    Whole = Model | Encoder
 
 STD = 0.02
 # Their output projections are not called out_proj where zoology has or takes them from.
 NOT_RESCALED = ("Based", "GLA", "RWKV-4", "RWKV-6", "RWKV-7", "DeltaNet", "Gated DeltaNet")
 
 
-def zoology_initialisation(model: Model, spec: Spec) -> None:
+def zoology_initialisation(model: Whole, spec: Spec) -> None:
     """N(0, 0.02) for every matrix of a projection and embedding, zero biases; rescale by name.
 
     zoology/model.py::_init_weights: parameters called out_proj and fc2 get 0.02 / sqrt(2 depth).
@@ -41,7 +44,7 @@ def zoology_initialisation(model: Model, spec: Spec) -> None:
             draw(name, matrices, bias, residual=ends, depth=len(model.blocks))
 
 
-def authors_initialisation(model: Model, spec: Spec) -> None:
+def authors_initialisation(model: Whole, spec: Spec) -> None:
     """What the authors' whole model does on top of its mixers' own initialisation.
 
     A tied head is the embedding, also where the authors' head is another matrix.
@@ -52,18 +55,18 @@ def authors_initialisation(model: Model, spec: Spec) -> None:
     SCHEMES[spec.model_init](model)
 
 
-def own(model: Model) -> None:
-    """Embedding N(0, 0.02), nothing else: as Mamba's, and for models of which no more is known."""
+def own(model: Whole) -> None:
+    """Nothing, a Model's embedding being N(0, 0.02): Mamba's, and where no more is known."""
 
 
-def normal(model: Model) -> None:
+def normal(model: Whole) -> None:
     """All linear layers and embeddings N(0, 0.02), biases 0 (the modelling files of BICLab/MetaLA,
     HGRN2 and Llama)."""
     for name, matrices, bias in linears(model):
         draw(name, matrices, bias)
 
 
-def fla(model: Model) -> None:
+def fla(model: Whole) -> None:
     """The same, and for short convolutions too (fla/models/*/modeling_*.py)."""
     normal(model)
     for name, module in model.named_modules():
@@ -72,7 +75,7 @@ def fla(model: Model) -> None:
             draw(name, [held["weight"]] if "weight" in held else [], held.get("bias"))
 
 
-def gla(model: Model) -> None:
+def gla(model: Whole) -> None:
     """N(0, 0.02), but q, k and both of the decay's matrices are drawn by Xavier afterwards, so they
     keep what they have (berlino/gated_linear_attention gla_model.py::_init_weights, _post_init)."""
     for name, matrices, bias in linears(model):
@@ -80,7 +83,7 @@ def gla(model: Model) -> None:
         draw(name, [] if keep else matrices, bias)
 
 
-def gpt2(model: Model) -> None:
+def gpt2(model: Whole) -> None:
     """N(0, 0.02); over sqrt(2 depth) for W_O and the channel mixer's last matrix (Based, based/
     models/gpt.py)."""
     for name, matrices, bias in linears(model):
@@ -88,48 +91,49 @@ def gpt2(model: Model) -> None:
         draw(name, matrices, bias, residual=ends, depth=len(model.blocks))
 
 
-def h3(model: Model) -> None:
+def h3(model: Whole) -> None:
     """The same without W_O, whose name there the rescaling misses (H3, src/models/ssm_seq.py)."""
     for name, matrices, bias in linears(model):
         draw(name, matrices, bias, residual=(".channel.fc2",), depth=len(model.blocks))
 
 
-def transnormer(model: Model) -> None:
+def transnormer(model: Whole) -> None:
     """N(0, 0.02), and embeddings times sqrt(d) on their way in (modeling_transnormer.py)."""
     normal(model)
-    model.embedding_scale = model.embedding.embedding_dim**0.5
+    model.embedding_scale = model.embedding.weight.shape[1] ** 0.5
 
 
-def retnet(model: Model) -> None:
+def retnet(model: Whole) -> None:
     """Embedding and head N(0, 1/d), embeddings times sqrt(d) on their way in; the rest keeps its
     own (torchscale, examples/fairseq/models/retnet.py)."""
     embeddings(model)
-    model.embedding_scale = model.embedding.embedding_dim**0.5
+    model.embedding_scale = model.embedding.weight.shape[1] ** 0.5
 
 
-def torch_default(model: Model) -> None:
+def torch_default(model: Whole) -> None:
     """Embedding N(0, 1), torch's default, as for all the rest (PerformerLM of lucidrains; encoder
     "embedding" of state-spaces/s4 and ag1988/dss)."""
-    nn.init.normal_(model.embedding.weight)
+    if isinstance(model.embedding, nn.Embedding):
+        nn.init.normal_(model.embedding.weight)
 
 
-def flax(model: Model) -> None:
+def flax(model: Whole) -> None:
     """Embedding N(0, 1 / vocabulary), head N(0, 1/d): Dense layers of flax, the first one on
-    one-hot tokens, without its bias (lindermanlab/S5, minimal-LRU)."""
-    for module in (model.embedding, model.unembedding):
-        if module is not None:
-            vocabulary, d = module.weight.shape
-            fan_in = vocabulary if module is model.embedding else d
-            nn.init.normal_(module.weight, std=fan_in**-0.5)
+    one-hot tokens, without its bias (lindermanlab/S5, minimal-LRU). Biases elsewhere 0."""
+    for name, (matrix, *_), bias in linears(model):
+        if name.partition(".")[0] in ("embedding", "unembedding", "head"):
+            table = isinstance(model.get_submodule(name), nn.Embedding)
+            nn.init.normal_(matrix, std=matrix.shape[0 if table else 1] ** -0.5)
+            draw(name, [], bias)
 
 
-def griffin(model: Model) -> None:
+def griffin(model: Whole) -> None:
     """Embedding N(0, 1/d); the rest keeps its own. As the paper's presets in recurrentgemma's
     common.py; RecurrentGemma also scales embeddings and caps logits."""
     embeddings(model)
 
 
-def rwkv(model: Model) -> None:
+def rwkv(model: Whole) -> None:
     """Embedding U(-1e-4, 1e-4) and a LayerNorm after it; head orthogonal with gain sqrt(vocabulary
     / d) / 2, at least 1/2 (RWKV-LM, generate_init_weight). RWKV-4 neo has its learning rate for
     1e-4."""
@@ -140,7 +144,9 @@ def rwkv(model: Model) -> None:
         nn.init.orthogonal_(model.unembedding.weight, gain=max(1.0, vocabulary / d) ** 0.5 / 2)
 
 
-SCHEMES: dict[str, Callable[[Model], None]] = {
+# Schemes that speak of the tokens' embedding, and so of no input that is numbers.
+ON_TOKENS = ("transnormer", "retnet", "griffin", "rwkv")
+SCHEMES: dict[str, Callable[[Whole], None]] = {
     "own": own,
     "normal": normal,
     "fla": fla,
@@ -187,8 +193,8 @@ def draw(
         nn.init.zeros_(bias)
 
 
-def embeddings(model: Model) -> None:
+def embeddings(model: Whole) -> None:
     """N(0, 1/d) for the embedding, and for the head where it is not the same."""
     for module in (model.embedding, model.unembedding):
         if module is not None:
-            nn.init.normal_(module.weight, std=model.embedding.embedding_dim**-0.5)
+            nn.init.normal_(module.weight, std=model.embedding.weight.shape[1] ** -0.5)

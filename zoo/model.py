@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.blocks import CHANNEL_MIXERS, NORMS, BaseConv, ChannelMix, Place
+from zoo.blocks import CHANNEL_MIXERS, BaseConv, ChannelMix, Place
 from zoo.initialisation import authors_initialisation, zoology_initialisation
 from zoo.mixer import Mixer
+from zoo.norms import NORMS
 from zoo.spec import Spec
 
 ROLES = {
@@ -177,19 +178,28 @@ def check_options(
     first_mixer: str,
     initialisation: str,
 ) -> None:
-    for name, given, known in (
+    check_names(
         ("positions", positions, ("none", "learned", "rope")),
         ("channel_mixer", channel_mixer, ("none", *CHANNEL_MIXERS)),
         ("norm", norm, tuple(NORMS)),
         ("first_mixer", first_mixer, ("own", "base_conv")),
         ("initialisation", initialisation, ("own", "zoology", "authors")),
-    ):
-        if given not in known:
-            raise ValueError(f"{name} {given!r} is not known; type one of {', '.join(known)}")
+    )
     if positions == "learned" and max_length < 1:
         raise ValueError(
             f"learned positions need the longest length as max_length, not {max_length}"
         )
+    check_rope(spec, positions)
+
+
+def check_names(*choices: tuple[str, str, tuple[str, ...]]) -> None:
+    """Each: an option, what was given, what is known."""
+    for name, given, known in choices:
+        if given not in known:
+            raise ValueError(f"{name} {given!r} is not known; type one of {', '.join(known)}")
+
+
+def check_rope(spec: Spec, positions: str) -> None:
     if positions == "rope" and spec.mix != "softmax":
         raise ValueError(
             f"rope positions are for softmax attention; {spec.label} takes none or learned"
@@ -209,7 +219,7 @@ def state_bytes(model: Model, length: int) -> int:
     return sum(y.numel() * y.element_size() for kept in state["layers"] for y in kept.values())
 
 
-def parameters_by_role(model: Model) -> dict[str, int]:
+def parameters_by_role(model: nn.Module) -> dict[str, int]:
     """Number of parameters per role: q, k, alpha, v, g, out, extra, norm, channel, ..."""
     counts = Counter(
         dict.fromkeys(
@@ -222,7 +232,7 @@ def parameters_by_role(model: Model) -> dict[str, int]:
 
 
 def role(name: str) -> str:
-    """The role of a Model's parameter, from its dotted name."""
+    """The role of a Model's or Encoder's parameter, from its dotted name."""
     top, *rest = name.split(".")
     if top == "blocks":
         part, *inner = rest[1:]
@@ -232,7 +242,9 @@ def role(name: str) -> str:
     heads = {
         "embedding": "embedding",
         "position": "embedding",
+        "cls": "embedding",
         "unembedding": "head",
+        "head": "head",
         "norm": "norm",
         "embedding_norm": "norm",
     }

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from zoo.check import Subject
     from zoo.model import Model
 
+EXACT = 1e-9  # float64: 1e-16 per operation, some thousand of them in a row, and a margin
+Outcome = tuple[bool | None, str]
+
 
 def run(
     subject: Subject,
@@ -26,8 +29,14 @@ def run(
     x: Tensor,
     state: Mapping[str, Tensor] | None = None,
     start: int = 0,
+    lengths: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    return mixer(x, state, start=start, shared=subject.shared(x.dtype))
+    return mixer(x, state, start=start, shared=subject.shared(x.dtype), lengths=lengths)
+
+
+def relative(got: Tensor, expected: Tensor) -> float:
+    """Largest difference over the largest expected value."""
+    return ((got - expected).abs().max() / expected.abs().max().clamp(min=1e-12)).item()
 
 
 def stepwise(subject: Subject, mixer: Mixer, x: Tensor) -> Tensor:

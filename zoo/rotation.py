@@ -13,16 +13,17 @@ from torch import Tensor
 
 
 def rotate(y: Tensor, angle: Tensor, start: int, *, backwards: bool = False) -> Tensor:
-    """y times exp(j angle * position), pairs (re, im) on the last axis.
+    """y times exp(j angle * position), the pair (re, im) being first on the last axis.
 
-    y: b t h 2; angle: h, radians per token; position: start, start + 1, ... Returns: b t h 2. With
-    S~_t = exp(-j angle t) S_t the complex recurrence S_t = lambda e^{j angle} S_{t-1} + k v_t is
-    the real one on v rotated backwards, read after rotating forwards.
+    y: b t h 2, or more channels, which stay as they are; angle: h, radians per token; position:
+    start, start + 1, ... Returns: like y. With S~_t = exp(-j angle t) S_t the complex recurrence
+    S_t = lambda e^{j angle} S_{t-1} + k v_t is the real one on v rotated backwards, read after
+    rotating forwards. In reversed time v is rotated forwards and read backwards.
     """
     cos, sin = phases(angle, y.shape[1], start, y.dtype)  # t h
     sin = -sin if backwards else sin
-    re, im = y.unbind(-1)  # b t h
-    return torch.stack([re * cos - im * sin, re * sin + im * cos], dim=-1)
+    re, im, *rest = y.unbind(-1)  # b t h
+    return torch.stack([re * cos - im * sin, re * sin + im * cos, *rest], dim=-1)
 
 
 def rope(y: Tensor, start: int, base: float = 10_000.0) -> Tensor:

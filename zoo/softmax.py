@@ -1,4 +1,4 @@
-"""The baseline outside the template: causal softmax attention, whose state is a growing list."""
+"""The baseline outside the template: softmax attention, whose state is a growing list."""
 
 from __future__ import annotations
 
@@ -40,3 +40,15 @@ def attend(
     )
     o = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout, is_causal=t == n and t > 1)
     return rearrange(o, "b h t v -> b t h v"), {"k": k, "v": v}
+
+
+def attend_to_all(
+    q: Tensor, k: Tensor, v: Tensor, valid: Tensor | None, *, rope: bool, dropout: float
+) -> Tensor:
+    """o_t = sum over all valid s of softmax(q_t k_s / sqrt(d_k)) v_s. valid: b t; None: all."""
+    if rope:
+        q, k = rotary(q, 0), rotary(k, 0)
+    q, k, v = (rearrange(y, "b t h c -> b h t c") for y in (q, k, v))
+    mask = None if valid is None else rearrange(valid, "b t -> b 1 1 t")
+    o = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout)
+    return rearrange(o, "b h t v -> b t h v")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,8 @@ class Decay:
     rate: h 1 or h k, >= 0, learned or fixed; None means 1. Both None: alpha = 1.
     angle: radians per token, fixed, for alpha * exp(j angle), a complex state in real numbers.
         h: read whole (d_v = 2, real and imaginary part); the Mixer rotates v and o.
-        h n, d_k = 2n: read as Re(q S), key channels being [n real parts | n imaginary parts].
+        h n, d_k = 2n: read as Re(q S), key channels being [n real parts | n imaginary parts];
+        b h n where rows differ, which only a Mixer takes.
     """
 
     step: Tensor | None = None
@@ -95,6 +96,9 @@ class Stream:
     shared: parameters that all layers share (HGRN's lower bounds), and what a layer leaves for the
     later ones of the same pass (RWKV-7's first value): a dict of its own for every pass. notes:
     what a map leaves for a later map of this layer (the delta rule's key before its strength).
+    lengths: b, how many tokens of each row are no padding, and valid: b t, which; None where all
+    are. asked: which of position, total, recall and past the maps have asked for; a map that asks
+    for another one than past is run again on reversed time (zoo/directions.py).
     """
 
     def __init__(
@@ -107,13 +111,15 @@ class Stream:
         memory: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.x = self.u = x
-        self.decay = Decay()
+        self.lengths, self.valid = cast(Tensor | None, None), cast(Tensor | None, None)
+        self.decay, self.erase = Decay(), cast(Erase | None, None)
         self.q = self.k = self.v = x
         self.start = start
         self.shared = {} if shared is None else shared
         self.kept: dict[str, Tensor] = {}
         self.notes: dict[str, Tensor] = {}
-        self._names = names or {}
+        self.asked: set[str] = set()
+        self.names = names or {}
         self._memory = memory or {}
         self._previous: Tensor | None = None
 
@@ -129,13 +135,19 @@ class Stream:
         y: b t d. Returns: b (n+t) d. Convolutions and token shifts use it, so that decoding one
         token at a time and handing a state over both work without any code of theirs.
         """
-        tail = self.recall(owner, y.new_zeros(y.shape[0], n, y.shape[2]))
+        tail = self.tail(owner, y.new_zeros(y.shape[0], n, y.shape[2]))
         full = torch.cat([tail.to(y.dtype), y], dim=1)  # b (n+t) d
         self.keep(owner, full[:, full.shape[1] - n :].clone())  # b n d
         return full
 
+    def tail(self, owner: nn.Module | str, initial: Tensor) -> Tensor:
+        """recall() for what a convolution or token shift keeps, a few tokens."""
+        self.asked.add("past")
+        return self._memory.get(self._name(owner), initial)
+
     def total(self, owner: nn.Module | str, y: Tensor) -> Tensor:
         """y: b t ... -> its running sum over all tokens so far, the current one included."""
+        self.asked.add("total")
         before = self.recall(owner, torch.zeros_like(y[:, 0]))
         total = y.cumsum(1) + before.to(y.dtype).unsqueeze(1)
         self.keep(owner, total[:, -1].clone())
@@ -143,6 +155,7 @@ class Stream:
 
     def recall(self, owner: nn.Module | str, initial: Tensor) -> Tensor:
         """What `owner` kept at the end of the last segment; `initial` before the first token."""
+        self.asked.add("recall")
         return self._memory.get(self._name(owner), initial)
 
     def keep(self, owner: nn.Module | str, value: Tensor) -> None:
@@ -156,10 +169,11 @@ class Stream:
     @property
     def position(self) -> Tensor:
         """t: the position of each token, from 0 at the first one of the sequence."""
+        self.asked.add("position")
         return torch.arange(self.start, self.start + self.x.shape[1], device=self.x.device)
 
     def _name(self, owner: nn.Module | str) -> str:
-        return owner if isinstance(owner, str) else self._names.get(owner, type(owner).__name__)
+        return owner if isinstance(owner, str) else self.names.get(owner, type(owner).__name__)
 
 
 # A map is anything that builds a module from Dims. The module takes a Stream. `maps.py` has the
@@ -192,7 +206,8 @@ class Spec:
     S_t = diag(alpha_t) S_{t-1} + k_t^T v_t;  o_t = scale * q_t S_t (+ now)
     y_t = post(W_O(norm(o_t) * g_t))
 
-    f_q and f_k return b t h k; 1 1 h k where they do not depend on the token (S4D).
+    f_q and f_k return b t h k; 1 1 h k where they do not depend on the token (S4D), b 1 h k where
+    they depend on the row's length alone.
     state: width -> State.                 widen, d_u: x -> u of another width (Mamba's in_proj).
     layer_state: a layer's own state, where layers differ (TransNormerLLM turns in the first only).
     local: short convolution on u.         now: term of the current token, added after the scan.
@@ -203,7 +218,8 @@ class Spec:
     scale: "none" or "d_k^-1/2", on q, on its way into the scan only.
     order: norm then gate, or gate then norm.
     mix: "softmax" is the baseline outside the template; a Map, whose module takes the stream and
-        the state and returns o and what it keeps, is for what has no recurrence of fixed size.
+        the state and returns o and what it keeps, is for what has no recurrence of fixed size. A
+        bidirectional Mixer takes o from its two_sided(stream), or adds two passes if it has none.
     shared: (depth, d) -> parameters registered once on the Model and handed to every layer.
     by_design: property of the certificate -> why the published model does not have it.
     channel, block_norm: channel mixer and norm of the authors' blocks (`--channel-mixer own`).

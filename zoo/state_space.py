@@ -62,8 +62,12 @@ def as_complex(parts: Tensor) -> Tensor:
 
 
 def channels(x: Tensor) -> Tensor:
-    """h n complex -> 1 1 h k, [real parts | imaginary parts]; real numbers as they are."""
-    return (torch.cat([x.real, x.imag], dim=-1) if x.is_complex() else x)[None, None]
+    """h n complex -> 1 1 h k, [real parts | imaginary parts]; real numbers as they are.
+
+    b h n, which differs from row to row -> b 1 h k.
+    """
+    y = torch.cat([x.real, x.imag], dim=-1) if x.is_complex() else x
+    return y[None, None] if y.dim() == 2 else y.unsqueeze(1)
 
 
 def each_channel() -> maps.Built:

@@ -33,9 +33,12 @@ class Cosine(nn.Module):
         self.turns, self.length = (dims.heads, dims.d_k // 2), length
 
     def forward(self, s: Stream) -> Decay:
-        length = self.length or s.start + s.x.shape[1]
-        angle = math.pi / (2 * length)
-        return Decay(angle=torch.full(self.turns, angle, dtype=torch.float64, device=s.x.device))
+        if self.length or s.lengths is None:
+            angle = math.pi / (2 * (self.length or s.start + s.x.shape[1]))
+            angles = torch.full(self.turns, angle, dtype=torch.float64, device=s.x.device)  # h n
+            return Decay(angle=angles)
+        angle = math.pi / (2 * (s.start + s.lengths.double()))  # b
+        return Decay(angle=angle[:, None, None].expand(-1, *self.turns))  # b h n
 
 
 SPEC = Spec(

@@ -45,7 +45,7 @@ class Diagonal(nn.Module):
 
 
 class NormalisedDiagonal(nn.Module):
-    """Λ as it is, and keys divided by the sum of the kernel over the T tokens of the input."""
+    """Λ as it is, and keys divided by the sum of the kernel over the T tokens of each row."""
 
     formula = "exp(ΔΛ)"
     no_decay = ("log_dt", "Lambda")
@@ -61,7 +61,8 @@ class NormalisedDiagonal(nn.Module):
         re, im = maps.at_least_float32(self.Lambda).unbind(-1)
         Lambda = torch.complex(re.clamp(max=0.0), im)
         z = scaled(Lambda, self.log_dt)
-        sum_of_kernel = Lambda * torch.expm1(z * s.x.shape[1])
+        T = s.x.shape[1] if s.lengths is None else s.lengths.to(re.dtype)[:, None, None]
+        sum_of_kernel = Lambda * torch.expm1(z * T)  # h n, or b h n
         size = sum_of_kernel.real**2 + sum_of_kernel.imag**2
         return discretisation.discrete(z, torch.expm1(z) * sum_of_kernel.conj() / (size + 1e-7))
 

@@ -10,6 +10,10 @@ block have a slot as well, so their tokens count twice. Its decoding path, which
 and gives every distance the bias of 0, is another function and not followed: here a token sees the
 same whether it comes alone or in a sequence.
 
+Bidirectional it is the repository's eva.py, class EVA: all tokens of the block and all slots, half
+of the buckets for each side, padding counted as zeros in the mean of a chunk; but with the mu and
+the one bias for all heads from above, and without slots for chunks of padding alone.
+
 The list of slots grows, so this is compressed softmax attention and not a recurrence of fixed size.
 Longer than other models because nothing of the template's mixing applies. Variant `small`: blocks
 of 16, chunks of 4.
@@ -28,6 +32,7 @@ from zoo import maps
 from zoo.spec import Dims, Spec, State, Stream, divided
 
 INIT = maps.xavier(2**-0.5)
+UNSEEN = -1e9  # a logit whose exponential is 0; finite, as pads may see nothing at all
 
 
 def state(d: int) -> State:
@@ -42,6 +47,14 @@ def distance_buckets(window: int, buckets: int) -> Tensor:
     share = torch.log(distance.clamp(min=1).float() / exact) / math.log(window / exact)
     far = (exact + (share * (buckets - exact)).long()).clamp(max=buckets - 1)
     return torch.where(distance < exact, distance, far)
+
+
+def sided_buckets(window: int, buckets: int) -> Tensor:
+    """w w: the first half of the buckets for keys up to the query, the second for later ones."""
+    position = torch.arange(window)
+    distance = position[:, None] - position
+    bucket = distance_buckets(window, buckets // 2)[distance.abs()]
+    return bucket + buckets // 2 * (distance < 0)
 
 
 class Summary(nn.Module):
@@ -68,6 +81,8 @@ class Blocks(nn.Module):
         self.summary_q, self.summary_k = Summary(dims.d_k, dims), Summary(dims.d_k, dims)
         self.bucket: Tensor
         self.register_buffer("bucket", distance_buckets(window, buckets), persistent=False)
+        self.sided: Tensor
+        self.register_buffer("sided", sided_buckets(window, buckets), persistent=False)
 
     def state_floats(self, tokens: int) -> int:
         blocks, rest = divmod(tokens, self.window)
@@ -89,18 +104,41 @@ class Blocks(nn.Module):
         kept = {name: y[:, :, whole:].clone() for name, y in now.items() if n > whole}
         return o, kept | {name: y[:, :, :done].clone() for name, y in slots.items() if done}
 
+    def two_sided(self, s: Stream) -> Tensor:
+        """Blocks and chunks count from the first token, whatever the padding."""
+        t, scale = s.x.shape[1], s.q.shape[-1] ** -0.5
+        more = -t % self.window
+        valid = s.x.new_ones(s.x.shape[:2], dtype=torch.bool) if s.valid is None else s.valid
+        valid = F.pad(valid, (0, more))[:, None]  # b 1 n
+        q, k, v = (F.pad(y.transpose(1, 2), (0, 0, 0, more)) for y in (s.q, s.k, s.v))  # b h n c
+        q, k, v = (y.masked_fill(~valid.unsqueeze(-1), 0.0) for y in (q, k, v))
+        kbar, beta = self.slots(q, k, v, scale, valid)  # b h m c
+        near = self.blocks(q) @ self.blocks(k).mT + self.bias[self.sided]  # b h g w w
+        near = (scale * near).masked_fill(~valid.unflatten(2, (-1, 1, self.window)), UNSEEN)
+        full = valid.unflatten(2, (-1, self.chunk)).any(-1)[:, :, None, None]  # b 1 1 1 m
+        far = (scale * self.blocks(q @ kbar.mT)).masked_fill(~full, UNSEEN)  # b h g w m
+        near, far = torch.cat([near, far], -1).softmax(-1).split([self.window, full.shape[-1]], -1)
+        o = near @ self.blocks(v) + far @ beta.unsqueeze(2)  # b h g w v
+        return rearrange(o, "b h g w v -> b (g w) h v")[:, :t]
+
     def blocks(self, y: Tensor) -> Tensor:
         return rearrange(y, "b h (g w) c -> b h g w c", w=self.window)
 
-    def slots(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-        """kbar and beta of every chunk, b h m c each; one that is not full is never read."""
+    def slots(
+        self, q: Tensor, k: Tensor, v: Tensor, scale: float, valid: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """kbar and beta of every chunk, b h m c each. valid: b 1 n, or None where what is not full
+        is never read."""
         q, k, v = (rearrange(y, "b h (m j) c -> b h m j c", j=self.chunk) for y in (q, k, v))
         kbar = self.summary_k(k.mean(-2))  # b h m c
         mu = kbar + self.summary_q(q.mean(-2))
         if self.training:
             mu = mu + torch.randn_like(mu)
         log_weight = torch.einsum("bhmc,bhmjc->bhmj", mu, k) - k.square().sum(-1) / 2
-        return kbar, torch.einsum("bhmj,bhmjc->bhmc", (scale * log_weight).softmax(-1), v)
+        log_weight = scale * log_weight  # b h m j
+        if valid is not None:
+            log_weight = log_weight.masked_fill(~valid.unflatten(2, (-1, self.chunk)), UNSEEN)
+        return kbar, torch.einsum("bhmj,bhmjc->bhmc", log_weight.softmax(-1), v)
 
     def weights(self, q: Tensor, k: Tensor, kbar: Tensor, scale: float) -> Tensor:
         """Softmax over the tokens of the own block, then all slots."""

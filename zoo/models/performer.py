@@ -68,7 +68,10 @@ class Key(nn.Module):
         projected, half_square = exponents(self.inner(s), self.rows)
         exponent = projected - half_square  # b t h m
         if self.stabilised:
-            exponent = exponent - projected.detach().amax((1, 3), keepdim=True)
+            seen = projected.detach()
+            if s.valid is not None:
+                seen = seen.masked_fill(~s.valid[:, :, None, None], -torch.inf)
+            exponent = exponent - seen.amax((1, 3), keepdim=True)
         return positive(exponent)
 
 

@@ -74,6 +74,22 @@ class DiagAttention(nn.Module):
         o = rearrange(o, "(b n) h c v -> b (n c) h v", b=b)
         return o[:, begun : begun + t], {}
 
+    def two_sided(self, s: Stream) -> Tensor:
+        """Over all tokens of the block, as the authors' LRA port has it (norm_local_attention.py);
+        padding is masked, which there it is not. A block of padding alone sees itself: kernels
+        differ in what they return for no key at all."""
+        b, t, _, _ = s.v.shape
+        ends = (0, 0, 0, 0, 0, -t % BLOCK)
+        q, k, v = (
+            rearrange(F.pad(y, ends), "b (n c) h k -> (b n) h c k", c=BLOCK)
+            for y in (s.q, s.k, s.v)
+        )
+        valid = s.x.new_ones(b, t, dtype=torch.bool) if s.valid is None else s.valid
+        mask = rearrange(F.pad(valid, (0, -t % BLOCK)), "b (n c) -> (b n) 1 1 c", c=BLOCK)
+        mask = mask | ~mask.any(-1, keepdim=True)
+        o = F.scaled_dot_product_attention(q, k, v, mask)  # (b n) h c v
+        return rearrange(o, "(b n) h c v -> b (n c) h v", b=b)[:, :t]
+
 
 class Rotation(nn.Module):
     """alpha = exp(j theta_i) with RoPE's angles, fixed."""
