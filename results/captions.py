@@ -38,7 +38,7 @@ def setting(block: Block, others: Sequence[Block] = ()) -> str:
 def caption(block: Block, command: str) -> list[str]:
     """Everything a reader needs to judge a block, in sentences. command: what made the table."""
     return [
-        f"Test accuracy in percent. {spread(block)}",
+        f"Test accuracy in percent. {spread(cells(block))}",
         rule(block),
         f"{architecture(block)} {budget(block)}".strip(),
         f"{level(block)} {runs(block.rows)}".strip(),
@@ -46,9 +46,9 @@ def caption(block: Block, command: str) -> list[str]:
     ]
 
 
-def spread(block: Block) -> str:
+def spread(found: Sequence[Cell]) -> str:
     """What stands behind one number."""
-    counts = {len(cell.runs) for cell in cells(block) if cell.runs}
+    counts = {len(cell.runs) for cell in found if cell.runs}
     if not counts:
         return "No run has finished."
     if counts == {1}:

@@ -67,9 +67,13 @@ class Cell:
 
     @property
     def undetermined(self) -> bool:
-        """No run of the search ever left the plateau, so the budget ended too early to tell."""
+        """No run of the search ever left the plateau, so the budget ended too early to tell.
+
+        Tasks without a plateau have no such column, and nothing is undetermined.
+        """
         finished = [row for rate in self.rates for row in rate.ok]
-        return bool(finished) and not any(row.get("left_plateau") for row in finished)
+        left = [row["left_plateau"] for row in finished if row.get("left_plateau") is not None]
+        return bool(left) and not any(left)
 
     @property
     def reached(self) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from . import captions, published, spelling
-from .cells import Block, Cell, Line, Row
+from .cells import Block, Cell, Row
 from .marks import FAILED, GROWS, PLATEAU, edge_sign, notes, signs
 from .select import blocks
 from .spelling import DASH
@@ -37,8 +37,10 @@ def accuracy(block: Block, others: Sequence[Block], command: str) -> Table:
             cell, value = line.cells.get(d), paper.get((line.base, d))
             entries.append(entry(cell, line.name in bold[d]))
             if d in beside:
-                entries += [Text(value.text if value else DASH), Text(_difference(cell, value))]
-        body.append([*entries, Text(_runs(line))])
+                entries += [Text(value.text if value else DASH), Text(difference(cell, value))]
+        body.append(
+            [*entries, Text(runs([row for cell in line.cells.values() for row in cell.rows]))]
+        )
     header, foot = ["Model"], [Text("Chance")]
     for d in widths:
         header += [f"d{d}"] + ["paper", "difference"] * (d in beside)
@@ -52,7 +54,7 @@ def accuracy(block: Block, others: Sequence[Block], command: str) -> Table:
     )
 
 
-def entry(cell: Cell | None, best: bool) -> Text:
+def entry(cell: Cell | None, best: bool, marked: Callable[[Cell], str] = signs) -> Text:
     """A number with its spread and signs; the reason, where all runs failed; else a dash."""
     if cell is None:
         return Text(DASH)
@@ -60,7 +62,7 @@ def entry(cell: Cell | None, best: bool) -> Text:
         reason = cell.failures.most_common(1)[0][0] if cell.failures else DASH
         return Text(reason, marks=FAILED * bool(cell.failures))
     spread = "" if cell.std is None else f" ± {100 * cell.std:.1f}"
-    return Text(f"{100 * cell.mean:.1f}", spread, best, signs(cell))
+    return Text(f"{100 * cell.mean:.1f}", spread, best, marked(cell))
 
 
 def state(block: Block, others: Sequence[Block]) -> Table:
@@ -104,16 +106,15 @@ def nothing(block: Block, command: str) -> Table:
     return Table(table.kind, table.title, table.header, table.body, [], said, [])
 
 
-def _runs(line: Line) -> str:
+def runs(rows: Sequence[Row]) -> str:
     """Runs of a line, all rates and seeds counted; `11/12` where one of them has no result."""
-    rows = [row for cell in line.cells.values() for row in cell.rows]
     finished = sum(row["status"] == "ok" for row in rows)
     if not rows:
         return DASH
     return str(len(rows)) if finished == len(rows) else f"{finished}/{len(rows)}"
 
 
-def _difference(cell: Cell | None, value: published.Paper | None) -> str:
+def difference(cell: Cell | None, value: published.Paper | None) -> str:
     if value is None or cell is None or cell.mean is None:
         return DASH
     return value.difference(100 * cell.mean)

@@ -77,6 +77,63 @@ def mqar_blocks() -> list[Block]:
     return [Block(setting, {}, (), ()) for setting in MQAR_SETTINGS]
 
 
+LRA = "MetaLA (arXiv 2411.10741), Table 7"
+LRA_SETTINGS = "Table A4"
+LRA_MEAN = "AVG"
+# The columns of Table 7 as the paper prints them.
+LRA_TITLES = {
+    "listops": "ListOps",
+    "text": "Text",
+    "retrieval": "Retrieval",
+    "image": "Image",
+    "pathfinder": "Pathfinder",
+    "pathx": "Path-X",
+}
+LRA_TASKS = tuple(LRA_TITLES)
+LRA_NAMES = NAMES | {"dss-softmax": "dss:softmax"}
+# Columns of Table A4, and the field of a run that each is. The width of keys is the model's own.
+LRA_FIELDS = {
+    "depth": "depth",
+    "d_model": "d_model",
+    "d_glu": "d_channel",
+    "dropout": "sublayer_dropout",
+    "lr": "lr",
+    "batch_size": "batch",
+    "weight_decay": "weight_decay",
+    "warmup_steps": "warmup",
+    "max_steps": "updates",
+    "bidirectional": "bidirectional",
+}
+
+
+@functools.cache
+def lra() -> dict[str, dict[str, Paper]]:
+    """Published LRA accuracies and their mean: by the zoo's model name, then task or `AVG`.
+
+    S4, TNN, Mega and SGConv have no model in the zoo; they go by their names in small letters.
+    """
+    found = {}
+    for line in read("table7_lra"):
+        name = line["model"].lower()
+        model = LRA_NAMES.get(name, name)
+        label = LABELS.get(model, line["model"])
+        tasks = [*LRA_TASKS, LRA_MEAN]
+        found[model] = {task: Paper(label, line[task]) for task in tasks if line[task]}
+    return found
+
+
+@functools.cache
+def lra_settings() -> dict[str, dict[str, float | bool]]:
+    """MetaLA's published settings for LRA: by task, then field of a run."""
+    return {
+        line["task"]: {
+            field: line[name] == "yes" if field == "bidirectional" else float(line[name])
+            for name, field in LRA_FIELDS.items()
+        }
+        for line in read("tableA4_lra_hyperparameters")
+    }
+
+
 def lines(block: Block, paper: dict[tuple[str, int], Paper]) -> list[Line]:
     """The block's lines, and an empty one for every model that only the paper has."""
     ours = {line.base for line in block.lines}

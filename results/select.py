@@ -41,7 +41,7 @@ def blocks(rows: Iterable[Row]) -> list[Block]:
 def make_block(rows: Sequence[Row]) -> Block:
     """Rows of one setting as lines and cells, in the zoo's order of models."""
     free = sorted({name for row in rows for name in row} - MEASURED - VARIED - set(SETTING))
-    usual = {name: _most_common([row.get(name) for row in rows]) for name in free}
+    usual = {name: most_common([row.get(name) for row in rows]) for name in free}
     seeds = len({seed_of(row) for row in rows})
     grids: dict[int, set[float]] = {}
     for row in rows:
@@ -99,14 +99,14 @@ def _names(lines: Sequence[Row], free: Sequence[str]) -> list[str]:
         same = [other for other, at in zip(lines, labels) if at == label]
         parts = [label]
         if len({other["model"] for other in same}) > 1:
-            parts.append(_variant(row["model"], [other["model"] for other in same]))
+            parts.append(variant(row["model"], [other["model"] for other in same]))
         odd = [name for name in free if len({repr(other.get(name)) for other in same}) > 1]
         parts += [words(name, row.get(name)) for name in odd]
         names.append(", ".join(part for part in parts if part))
     return names
 
 
-def _variant(model: str, others: Sequence[str]) -> str:
+def variant(model: str, others: Sequence[str]) -> str:
     """What of `metala:mqar+conv2` other variants lack: `conv2`; the model where bases differ."""
     if len({other.partition(":")[0] for other in others}) > 1:
         return model
@@ -123,7 +123,7 @@ def words(name: str, value: Any) -> str:
     return f"{name.replace('_', ' ')} {f'{value:g}' if isinstance(value, float) else value}"
 
 
-def _most_common(values: Sequence[Any]) -> Any:
+def most_common(values: Sequence[Any]) -> Any:
     """Of equally common values, the first in the order of their spelling."""
     spelt = {repr(value): value for value in values}
     counts = Counter(map(repr, values))

@@ -15,6 +15,8 @@ from .labels import Label, short
 from .near import ARROW
 from .styles import Style, style
 
+LARGER = {"*": 6.2}  # points: of a marker that is small for its size
+
 
 def look(block: Block, line: Line) -> Style:
     """The style of a line; a second line of the same model in a block is drawn as a variant."""
@@ -52,6 +54,7 @@ def marker(axis: Axes, x: float, y: float, drawn: Style, hollow: bool) -> None:
         "markeredgecolor": edge,
         "markerfacecolor": face,
         "markeredgewidth": 0.8 if hollow else 0.4,
+        "markersize": LARGER.get(drawn.marker),
     }
     axis.plot([x], [y], marker=drawn.marker, linestyle="none", clip_on=False, zorder=3, **style)
 

@@ -12,6 +12,8 @@ from . import (
     bench_tables,
     conditions_tables,
     efficiency_tables,
+    lra_tables,
+    lra_tidy,
     mqar_tables,
     published,
     tidy,
@@ -19,6 +21,7 @@ from . import (
     zoo_tables,
 )
 from .cells import Row
+from .lra_blocks import groups
 from .select import blocks
 
 Lines = list[dict[str, Any]]
@@ -44,6 +47,11 @@ def mqar_lines(rows: Sequence[Row]) -> dict[str, Lines]:
     return {"": tidy.cells(found), "-rates": tidy.rates(found)}
 
 
+def lra_lines(rows: Sequence[Row]) -> dict[str, Lines]:
+    found = groups(rows)
+    return {"": lra_tidy.cells(found), "-rates": lra_tidy.rates(found)}
+
+
 def bench_lines(rows: Sequence[Row]) -> dict[str, Lines]:
     """Every column of every row, by time."""
     order = sorted(rows, key=lambda row: (str(row.get("time", "")), row["key"]))
@@ -59,9 +67,12 @@ TABLES = {
     "efficiency": Kind(
         efficiency_tables.make, bench_lines, task="bench", kinds=efficiency_tables.KINDS
     ),
+    "7": Kind(lra_tables.make, lra_lines, task="lra"),
     **dict.fromkeys(("1", "2", "3", "A1", "A2", "A3"), MODELS),
     "2": CONDITIONS,
 }
+
+FILES = ("rates", "settings")  # tables that only the files have, not the terminal
 
 
 def names() -> list[str]:
@@ -80,14 +91,14 @@ def stored(name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def stem(name: str) -> str:
-    """The start of a table's file names: `mqar`, `tableA1`."""
-    return f"table{name}" if of_models(name) else name
+    """The start of a table's file names: `mqar`, and `tableA1` for one of the paper's."""
+    return f"table{name}" if name[-1].isdigit() else name
 
 
 def render(name: str, rows: Sequence[Row], width: int = 100, command: str = "") -> str:
     """A table as text for a terminal. width: characters. command: what the caption says made it."""
     made = _kind(name).make(rows, command or f"lazoo table {name}")
-    return "\n\n".join(writers.terminal(table, width) for table in made if table.kind != "rates")
+    return "\n\n".join(writers.terminal(table, width) for table in made if table.kind not in FILES)
 
 
 def write(name: str, rows: Sequence[Row], out: str | Path, command: str = "") -> list[Path]:

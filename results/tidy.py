@@ -32,9 +32,9 @@ def cells(blocks: Sequence[Block]) -> list[dict[str, Any]]:
                         "undetermined": cell.undetermined,
                         "state_bytes": cell.state_bytes,
                         "paper_percent": value.text if value else None,
-                        "difference_points": _difference(cell, value),
+                        "difference_points": difference(cell, value),
                     }
-                    | _search(cell)
+                    | search(cell)
                 )
     return made
 
@@ -64,7 +64,7 @@ def _what(block: Block, line: Line, d_model: int) -> dict[str, Any]:
     return named | block.setting | block.usual | line.differs
 
 
-def _search(cell: Cell) -> dict[str, Any]:
+def search(cell: Cell) -> dict[str, Any]:
     return {
         "lr": cell.best.lr if cell.best else None,
         "lr_edge": cell.edge,
@@ -77,7 +77,7 @@ def _search(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _difference(cell: Cell, value: published.Paper | None) -> float | None:
+def difference(cell: Cell, value: published.Paper | None) -> float | None:
     """Points above the paper, None where it prints no number or only a bound."""
     if value is None or cell.mean is None or value.text[0] in "<>":
         return None

@@ -8,11 +8,14 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 from . import prose
 from .tex_text import entry as tex_entry
 from .tex_text import row, words
+
+ABREAST = 10  # columns of a part of a table in LaTeX, where it has groups
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Table:
     """header and all lines of body and foot are equally long; their first entry is the model.
 
     prose: entries are words or formulas: to the left, wrapped, and in a terminal one below another.
+    groups: how many columns after the first stay side by side where a table is broken; without
+    any, each stands by itself.
     """
 
     kind: str
@@ -44,6 +49,13 @@ class Table:
     caption: list[str]
     notes: list[str]
     prose: bool = False
+    groups: tuple[int, ...] = ()
+
+    @property
+    def together(self) -> list[range]:
+        """The columns after the first, as many at a time as stay side by side."""
+        ends = list(accumulate(self.groups or [1] * (len(self.header) - 1), initial=1))
+        return [range(*pair) for pair in pairwise(ends)]
 
 
 def terminal(table: Table, width: int) -> str:
@@ -54,17 +66,13 @@ def terminal(table: Table, width: int) -> str:
         )
     lines = [*table.body, *table.foot]
     columns = [_column(name, [line[i] for line in lines]) for i, name in enumerate(table.header)]
-    parts: list[list[list[str]]] = [[columns[0]]]
-    for column in columns[1:]:
-        if len(parts[-1]) > 1 and sum(len(c[0]) + 2 for c in parts[-1]) + len(column[0]) > width:
-            parts.append([columns[0]])
-        parts[-1].append(column)
     text = [table.title, ""]
-    for part in parts:
-        made = ["  ".join(entries).rstrip() for entries in zip(*part)]
+    for part in parts(table, [len(column[0]) + 2 for column in columns], width + 2):
+        made = ["  ".join(entries).rstrip() for entries in zip(*(columns[i] for i in part))]
         rule = "-" * max(len(line) for line in made)
-        end = len(made) - len(table.foot)
-        text += [made[0], rule, *made[1:end], *[rule] * bool(table.foot), *made[end:], ""]
+        end = 1 + len(table.body)
+        foot = [made[end + i] for i in told(table.foot, part)]
+        text += [made[0], rule, *made[1:end], *[rule] * bool(foot), *foot, ""]
     notes = list(table.notes)
     if any(entry.best for line in lines for entry in line):
         notes.insert(0, "* best of its column.")
@@ -127,18 +135,47 @@ def latex(tables: Sequence[Table]) -> str:
         text += [rf"  \caption{{{words(table.title)}. {words(first)}}}"]
         text += [rf"  \label{{tab:{table.kind}-{i}}}"]
         text += [r"  \setlength{\tabcolsep}{9pt}"]
-        text += [rf"  \begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}", r"    \toprule"]
-        text += [f"    {row(list(map(words, table.header)))}", r"    \midrule"]
-        text += [f"    {row(list(map(tex_entry, line)))}" for line in table.body]
-        text += [r"    \midrule"] * bool(table.foot)
-        text += [f"    {row(list(map(tex_entry, line)))}" for line in table.foot]
-        text += [r"    \bottomrule", r"  \end{tabular}"]
+        room = ABREAST if table.groups else len(table.header)
+        for j, part in enumerate(parts(table, [1] * len(table.header), room)):
+            text += [r"  \par\smallskip"] * (j > 0)
+            text += tabular(table, part)
         if under := [*table.notes, *others]:
             text += [r"  \par\smallskip", r"  \begin{minipage}{\linewidth}\footnotesize"]
             text += ["    " + " \\\\\n    ".join(map(words, under))]
             text += [r"  \end{minipage}"]
         text += [r"\end{table}"]
     return "\n".join(text) + "\n"
+
+
+def parts(table: Table, sizes: Sequence[float], room: float) -> list[list[int]]:
+    """Columns of the parts that stand below each other, the first column in each.
+
+    sizes: of each column, in units of room.
+    """
+    made: list[list[int]] = [[0]]
+    for indices in table.together:
+        if len(made[-1]) > 1 and sum(sizes[i] for i in [*made[-1], *indices]) > room:
+            made.append([0])
+        made[-1] += indices
+    return made
+
+
+def told(lines: Sequence[list[Text]], part: Sequence[int]) -> list[int]:
+    """Which lines say anything in the columns of a part."""
+    return [i for i, line in enumerate(lines) if any(line[j].text for j in part[1:])]
+
+
+def tabular(table: Table, part: Sequence[int]) -> list[str]:
+    """Some columns of a table."""
+
+    def lines(of: Sequence[Sequence[Text]]) -> list[str]:
+        return [f"    {row([tex_entry(line[i]) for i in part])}" for line in of]
+
+    header = row([words(table.header[i]) for i in part])
+    text = [rf"  \begin{{tabular}}{{l{'r' * (len(part) - 1)}}}", r"    \toprule"]
+    text += [f"    {header}", r"    \midrule", *lines(table.body)]
+    foot = lines([table.foot[i] for i in told(table.foot, part)])
+    return [*text, *[r"    \midrule"] * bool(foot), *foot, r"    \bottomrule", r"  \end{tabular}"]
 
 
 def comma_separated(lines: Sequence[dict[str, Any]]) -> str:

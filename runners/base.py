@@ -65,11 +65,6 @@ class Run(BaseModel):
     attention_dropout: Rate = Field(
         default=0.0, description="dropout on attention probabilities, fraction; for attention only"
     )
-    first_mixer: Literal["own", "base_conv"] = Field(
-        default="own",
-        description="mixer of layer 0; base_conv is zoology's gated convolution of kernel 3",
-    )
-    tied: bool = Field(default=True, description="head and embedding share their weight")
     initialisation: Literal["own", "authors", "zoology"] = Field(
         default="own",
         description="own: each module as its paper says; authors: and then what their whole model"
@@ -131,6 +126,11 @@ class Run(BaseModel):
         """The fields that runs of one table cell share: all but what is searched or repeated."""
         return self.model_dump(mode="json", exclude={"lr", "seed", "data_seed"})
 
+    @property
+    def warmup_ends(self) -> bool:
+        """Whether the schedule needs updates after the warm-up."""
+        return True
+
     @field_validator("backend")
     @classmethod
     def _backend_exists(cls, backend: str) -> str:
@@ -142,7 +142,7 @@ class Run(BaseModel):
 
     @model_validator(mode="after")
     def _training_is_possible(self) -> Run:
-        if self.warmup >= self.updates:
+        if self.warmup >= self.updates and self.warmup_ends:
             raise ValueError(
                 f"warmup {self.warmup} leaves nothing of {self.updates} updates;"
                 f" type warmup {self.updates // 10}, or more updates"

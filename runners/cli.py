@@ -15,6 +15,8 @@ COMMANDS = {
     "check": "is a model right? its certificate, in seconds",
     "conditions": "which models can approximate attention: C0 to C3, computed",
     "mqar": "run or sweep multi-query associative recall, then table and plot",
+    "lra": "run or sweep the Long Range Arena, then Table 7 and plot",
+    "data": "which data sets are here; prepare and verify them",
     "table": "write a table: of results from stored rows alone, of the theory by computing it",
     "plot": "write a plot, likewise",
     "bench": "time the scan operator, a layer, a training step, a sweep, or whole models",
@@ -24,6 +26,7 @@ EXAMPLES = (
     "lazoo mqar --preset quick",
     "lazoo mqar --preset paper --dry-run",
     "lazoo mqar --preset quick --model metala gla --d-model 32 --lr 0.003 0.01",
+    "lazoo lra --preset quick",
     "lazoo models metala",
     "lazoo check metala",
 )

@@ -32,6 +32,11 @@ class Mqar(Run):
     task: ClassVar[str] = "mqar"
     task_version: ClassVar[int] = tasks.mqar.VERSION
 
+    first_mixer: Literal["own", "base_conv"] = Field(
+        default="own",
+        description="mixer of layer 0; base_conv is zoology's gated convolution of kernel 3",
+    )
+    tied: bool = Field(default=True, description="head and embedding share their weight")
     vocabulary: Positive = Field(
         default=8192, description="tokens; keys below the middle, values above"
     )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from runners.base import Run
+from runners.parts import parts_of
 from runners.step import WARM_UP_STEPS, Trained
 from runners.train import Batch, learning_rate, make_optimiser
 
@@ -42,13 +43,19 @@ class DeviceStep:
         table = [[self.rate(u, i) for i in range(m)] for u in range(1, self.config.updates + 1)]
         self.table = torch.tensor(table, dtype=dtype, device=device)  # updates m
         self.rates = self.table[0].clone()  # m
+        self.parts = parts_of(self.config)
         self.frozen = torch.zeros(m, dtype=torch.float32, device=device)
         self.last = self.frozen.new_zeros(2, m)  # loss and norm of one update
         self.log = self.frozen.new_zeros(UNSEEN, 2, m)  # updates since the last look 2 m
         self.optimisers = [make_optimiser(*pair) for pair in zip(trained.models, configs)]
+        # Rates of groups that have another than the rest of their model, and its factor.
+        self.scaled: list[tuple[Tensor, int, float]] = []
         for i, optimiser in enumerate(self.optimisers):
             for group in optimiser.param_groups:
                 group["lr"] = self.rates[i]
+                if factor := group.get("lr_factor"):
+                    group["lr"] = self.rates[i].clone()
+                    self.scaled.append((group["lr"], i, factor))
             # AdamW makes no update where this is 1; gradient scalers set it in the same way.
             vars(optimiser)["found_inf"] = self.frozen[i]
         self.ended: set[int] = set()
@@ -62,6 +69,8 @@ class DeviceStep:
     def __call__(self, batch: Batch, update: int) -> None:
         assert self.count < UNSEEN, "nobody has looked at the losses"
         self.rates.copy_(self.table[update - 1])
+        for rate, model, factor in self.scaled:
+            torch.mul(self.rates[model], factor, out=rate)
         self.run(batch)
         self.log[self.count].copy_(self.last)
         self.count += 1
@@ -87,15 +96,19 @@ class DeviceStep:
     def update(self, batch: Batch) -> None:
         """One update at self.rates; writes self.last and self.frozen. Can be captured."""
         kind, bf16 = self.rates.device.type, self.config.precision == "bf16"
-        # Casts kept from before a capture would be read again in every replay.
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16, cache_enabled=False):
-            losses = self.trained.losses(batch)  # m, of the models that still train
-        self.trained.backward(losses)
+
+        def forward(part: Batch) -> Tensor:
+            # Casts kept from before a capture would be read again in every replay.
+            with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16, cache_enabled=False):
+                return self.trained.losses(part)
+
+        # m, of the models that still train
+        losses = self.parts.gradients(batch, forward, self.trained.backward)
         gradients = [gradients_of(model) for model in self.trained.models]
         norms = torch.zeros_like(losses)  # m
         if self.config.clip:
             norms = torch.stack([nn.utils.get_total_norm(g) for g in gradients])
-        seen = torch.stack([losses.detach().float(), norms.float()])  # 2 m
+        seen = torch.stack([losses.float(), norms.float()])  # 2 m
         self.last.index_copy_(1, self.columns, seen)
         self.frozen.copy_(torch.where(self.last.isfinite().all(0), self.frozen, 1.0))
         if self.config.clip:

@@ -14,6 +14,8 @@ import torch
 
 import zoo
 from runners.engines.local import cores
+from tasks import lra
+from tasks.lra.data import cache_folder
 from zoo import scan
 from zoo.model import Model
 
@@ -31,9 +33,9 @@ class Fact:
     remedy: str = ""
 
 
-def facts(out: Path) -> list[Fact]:
-    """The machine, the libraries, and the folder that results go to."""
-    return [machine(), torch_build(), gpu(), *libraries(), folder(out)]
+def facts(out: Path, data: Path) -> list[Fact]:
+    """The machine, the libraries, the folder that results go to, and the data sets."""
+    return [machine(), torch_build(), gpu(), *libraries(), numba(), folder(out), data_sets(data)]
 
 
 def machine() -> Fact:
@@ -98,6 +100,26 @@ def optional(name: str, module: str, extra: str, use: str, needed: bool = False)
         said = "installed, version unknown"
     idle = "" if torch.cuda.is_available() else "; idle without an NVIDIA GPU"
     return Fact(name, True, said + idle)
+
+
+def numba() -> Fact:
+    """Compiles the generator of Pathfinder's images; nothing else needs it."""
+    what = "which Pathfinder and Path-X are drawn with"
+    if importlib.util.find_spec("numba") is None:
+        return Fact("numba", None, f"not installed: {what}", f"{INSTALL} --editable '.[lra]'")
+    return Fact("numba", True, f"{version('numba')}, {what}")
+
+
+def data_sets(root: Path) -> Fact:
+    """Which data sets of the Long Range Arena lie in a folder; whether they are whole is for
+    lazoo data verify."""
+    here = [name for name, data in lra.DATASETS.items() if cache_folder(data, root).is_dir()]
+    said = f"in {root}: {', '.join(here) or 'none yet'}"
+    flag = "" if root == Path("data") else f" --root {root}"
+    remedy = (
+        "" if len(here) == len(lra.DATASETS) else f"lazoo data{flag} says how to get the others"
+    )
+    return Fact("LRA data", True if here else None, said, remedy)
 
 
 def folder(out: Path) -> Fact:

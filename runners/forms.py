@@ -17,7 +17,7 @@ from zoo.model import Model, ModelState
 
 
 def make_step(
-    model: Model,
+    model: nn.Module,
     config: Run,
     loss: Loss,
     *,
@@ -27,7 +27,9 @@ def make_step(
 ) -> Step:
     """The step of one model. epoch: updates of one epoch, for the rate that steps once an epoch."""
     if execution.compile:
-        loss = through(Compiled(model), loss)
+        # A classifier's loss calls the model itself.
+        compiled = Compiled(model) if isinstance(model, Model) else torch.compile(model)
+        loss = through(compiled, loss)
     if device.type == "cpu":
         form = form_of(execution, device)
         return HostStep(model, config, loss, epoch=epoch, form=form)
@@ -75,7 +77,7 @@ class Compiled:
         return self.model.head_weight
 
 
-def through(compiled: Compiled, loss: Loss) -> Loss:
+def through(compiled: object, loss: Loss) -> Loss:
     def of_compiled(model: nn.Module, batch: Batch) -> Tensor:
         return loss(compiled, batch)
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
-from runners.config import Mqar
+from runners.base import Run
+
+R = TypeVar("R", bound=Run)
 
 
-def grid(base: Mqar, **axes: Sequence[Any]) -> list[Mqar]:
+def grid(base: R, **axes: Sequence[Any]) -> list[R]:
     """One run for every combination of the axes' values; the last axis varies fastest."""
     combinations = product(*axes.values())
     return [changed(base, **dict(zip(axes, values, strict=True))) for values in combinations]
 
 
-def changed(base: Mqar, **fields: Any) -> Mqar:
+def changed(base: R, **fields: Any) -> R:
     """A copy with other fields, validated (model_copy does not)."""
-    return Mqar.model_validate({**base.model_dump(), **fields})
+    return type(base).model_validate({**base.model_dump(), **fields})
 
 
 def logspace(first: float, last: float, count: int) -> list[float]:

@@ -5,17 +5,17 @@ It trains one model, or several that make every update together and end one by o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from statistics import fmean, median
+from statistics import fmean
 from typing import TypeVar
 
 import torch
 from torch import nn
 
 from runners.base import Run
+from runners.clock import Clock
 from runners.step import Step
 from runners.train import Batch, not_finite
 
@@ -55,27 +55,33 @@ def train(
     evaluate: Callable[[int], float],
     *,
     progress: Progress | None = None,
+    training: Training | None = None,
+    keep: Callable[[Training], None] | None = None,
 ) -> list[Outcome]:
     """Trains the models of `step` in place for config.updates updates, or until they end early.
 
     batches: endless; the first tensor of a batch holds its tokens. evaluate: a model's number ->
-    its validation metric, a fraction; above config.stop_at the model has finished.
+    its validation metric, a fraction; above config.stop_at the model has finished. training: what
+    an earlier process left, whose updates `step` and `batches` have behind them. keep: told after
+    each look how far the training is.
     """
-    members = [Member(i) for i in range(step.models)]
-    clock, looked, tokens = Clock(step.warm_up, step.models), 0, 0
+    training = training or Training.of(step)
+    members, clock, tokens = training.members, training.clock, 0
+    warm_from = training.updates + step.warm_up
     clock.start()
-    for update in range(1, config.updates + 1):
+    for update in range(training.updates + 1, config.updates + 1):
         batch = next(batches)
         step(batch, update)
         tokens += batch[0].numel()
         due = update % config.evaluate_every == 0 or update == config.updates
-        if not due and update > step.warm_up and update - looked < step.patience:
+        since = update - training.updates
+        if not due and update > warm_from and since < step.patience:
             continue
         seen = step.look()
-        clock.stop(update - looked, tokens)
+        clock.stop(since, tokens)
         before = going(members)
         for member in before:
-            member.take(seen, looked + 1, step)
+            member.take(seen, training.updates + 1, step)
         if due:
             validate_all(going(members), update, config, evaluate, progress)
         if not going(members):
@@ -83,7 +89,9 @@ def train(
         for member in before:
             if member.ended:
                 step.freeze(member.number)
-        looked, tokens = update, 0
+        training.updates, tokens = update, 0
+        if keep is not None:
+            keep(training)
         clock.start()
     seconds, speed = clock.summary()
     for member in members:
@@ -114,6 +122,20 @@ class Member:
 
     def end(self, stop: str) -> None:
         self.outcome.stop, self.ended = stop, True
+
+
+@dataclass
+class Training:
+    """How far a training is: all that `train` carries from one look to the next."""
+
+    members: list[Member]
+    clock: Clock
+    updates: int = 0
+
+    @staticmethod
+    def of(step: Step) -> Training:
+        """One that begins."""
+        return Training([Member(i) for i in range(step.models)], Clock(step.warm_up, step.models))
 
 
 def going(members: Sequence[Member]) -> list[Member]:
@@ -151,36 +173,3 @@ def evaluating(model: M) -> Iterator[M]:
     with torch.no_grad():
         yield model
     model.train()
-
-
-class Clock:
-    """Seconds of an update, the making of its batch included, and tokens per second.
-
-    warm_up: the first updates, which allocate and warm caches and are left out. models: trained at
-    once.
-    """
-
-    def __init__(self, warm_up: int, models: int = 1) -> None:
-        self.seconds: list[float] = []
-        self.tokens: list[int] = []
-        self.updates: list[int] = []
-        self.warm_up, self.models, self._begin = warm_up, models, 0.0
-
-    def start(self) -> None:
-        self._begin = time.perf_counter()
-
-    def stop(self, updates: int, tokens: int) -> None:
-        """tokens: of all `updates` since start, for each model."""
-        self.seconds.append(time.perf_counter() - self._begin)
-        self.updates.append(updates)
-        self.tokens.append(tokens)
-
-    def summary(self) -> tuple[float | None, float | None]:
-        """Median seconds of an update, each model's share, and tokens per second, once warm."""
-        warm = self.warm_up if len(self.seconds) > self.warm_up else 0
-        timed = list(zip(self.seconds[warm:], self.updates[warm:], self.tokens[warm:]))
-        if not timed:
-            return None, None
-        each = [s / n for s, n, _ in timed for _ in range(n)]
-        tokens = self.models * sum(n for *_, n in timed)
-        return median(each) / self.models, tokens / sum(s for s, *_ in timed)

@@ -13,7 +13,7 @@ from runners.engines import Again, Event, Finished, Group, Reached, Run, Said, S
 from runners.time_left import Left
 
 ALWAYS = ("model", "d_model", "lr")
-FIRST = (*ALWAYS, "length", "pairs", "conv", "updates", "seed")
+FIRST = (*ALWAYS, "dataset", "length", "pairs", "conv", "updates", "seed")
 
 
 class View:
@@ -138,7 +138,7 @@ def _text(content: dict[str, Any], names: Sequence[str]) -> str:
 
 def _word(name: str, value: Any) -> str:
     text = f"{value:.3g}" if isinstance(value, float) else str(value).lower()
-    return {"model": text, "d_model": f"d{text}"}.get(name, f"{name} {text}")
+    return {"model": text, "d_model": f"d{text}", "dataset": text}.get(name, f"{name} {text}")
 
 
 def counted(number: int, noun: str = "run") -> str:

@@ -8,18 +8,17 @@ from typing import Any
 
 import torch
 
-import zoo
-from runners import mqar
+from runners import columns, mqar
 from runners.config import Mqar, build
 from runners.execution import Execution
 from runners.forms import form_of, make_device_step, make_step
 from runners.loop import Outcome, Progress, evaluating, train
-from runners.memory import is_out_of_memory
-from runners.provenance import PeakMemory, provenance
+from runners.memory import lack_of_memory
+from runners.provenance import PeakMemory
 from runners.stacked import Stacked
 from runners.step import Step
 from tasks.mqar import METRIC
-from zoo.model import Model, parameters_by_role, state_bytes
+from zoo.model import Model, state_bytes
 
 ONE_BY_ONE = Execution()
 
@@ -55,19 +54,13 @@ def run_together(
     begin, memory = time.perf_counter(), PeakMemory(device)
     how = {"stacked": len(configs), "step_form": form_of(execution, device)}
     rows = [empty_row(config, presets.get(config.key, ""), device) | how for config in configs]
-    lacking = ""
-    try:
+    with lack_of_memory() as lacking:
         train_and_test(configs, device, rows, progress, execution)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        lacking = str(error).splitlines()[0] if str(error) else "out of memory"
-    # Outside of the except block, whose traceback would keep the tensors alive.
     if lacking:
         if (many := len(configs)) > 1:
-            lacking += f"; {many} models trained as one: type --stack {many // 2}"
+            lacking.append(f"{many} models trained as one: type --stack {many // 2}")
         for row in rows:
-            row |= {"status": "oom", "stop": "oom", "error": lacking}
+            row |= {"status": "oom", "stop": "oom", "error": "; ".join(lacking)}
             row |= {"value": None, "value_by_setting": None}
         torch.cuda.empty_cache()
     for row in rows:
@@ -134,66 +127,19 @@ def test_columns(model: Model, sets: mqar.Splits, config: Mqar) -> dict[str, Any
 
 def empty_row(config: Mqar, preset: str, device: torch.device) -> dict[str, Any]:
     """Every column, so that all rows have the same ones; None is what is not known."""
-    spec = zoo.load(config.model)
-    unknown = (
-        "value value_by_setting valid chance left_plateau left_plateau_at left_plateau_above"
-        " train_loss parameters parameters_embedding parameters_by_role state_bytes epoch_updates"
-        " step_seconds tokens_per_second data_sha256"
-    )
-    return {
-        "key": config.key,
-        "task": config.task,
-        "task_version": config.task_version,
-        "preset": preset,
-        "label": spec.label,
-        "family": spec.family,
-        **config.model_dump(mode="json"),
-        "metric": METRIC.name,
-        "higher_is_better": METRIC.higher_is_better,
-        **dict.fromkeys(unknown.split()),
-        "steps": 0,
-        "stop": "",
-        "curve_steps": [],
-        "curve_valid": [],
-        "curve_loss": [],
-        "backends": [],
-        "stacked": 1,
-        "step_form": "",
-        "status": "ok",
-        "error": "",
-        **provenance(device),
-        "plugin_sha256": zoo.plugin_sha256(config.model),
-    }
+    own = "value_by_setting left_plateau left_plateau_at left_plateau_above"
+    return columns.blank(config, preset, device, METRIC, **dict.fromkeys(own.split()))
 
 
 def model_columns(model: Model, config: Mqar) -> dict[str, Any]:
     """Sizes, counted and measured. state_bytes: one sequence of the longest test length."""
-    roles = parameters_by_role(model)
     model.eval()
-    return {
-        "parameters": sum(roles.values()),
-        "parameters_embedding": roles["embedding"] + roles["head"],
-        "parameters_by_role": roles,
-        "state_bytes": state_bytes(model, config.max_length),
-    }
+    return columns.sizes(model) | {"state_bytes": state_bytes(model, config.max_length)}
 
 
 def outcome_columns(outcome: Outcome, leave: float) -> dict[str, Any]:
     """What training says. leave: accuracy above which the plateau of guessing is left."""
     curve = list(zip(outcome.curve_steps, outcome.curve_valid, strict=True))
     left_at = next((update for update, metric in curve if metric > leave), None)
-    return {
-        "status": "diverged" if outcome.stop == "diverged" else "ok",
-        "stop": outcome.stop,
-        "error": outcome.error,
-        "steps": outcome.steps,
-        "valid": outcome.curve_valid[-1] if outcome.curve_valid else None,
-        "left_plateau": left_at is not None,
-        "left_plateau_at": left_at,
-        "curve_steps": outcome.curve_steps,
-        "curve_valid": outcome.curve_valid,
-        "curve_loss": outcome.curve_loss,
-        "train_loss": outcome.curve_loss[-1] if outcome.curve_loss else None,
-        "step_seconds": outcome.step_seconds,
-        "tokens_per_second": outcome.tokens_per_second,
-    }
+    left = {"left_plateau": left_at is not None, "left_plateau_at": left_at}
+    return columns.trained(outcome) | left

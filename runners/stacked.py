@@ -54,9 +54,10 @@ class Stacked:
         with slow_maps_allowed():
             return torch.vmap(of_one, randomness="different")(self.parameters, self.buffers)
 
-    def backward(self, losses: Tensor) -> None:
-        for together in self.parameters.values():
-            together.grad = None
+    def backward(self, losses: Tensor, add: bool = False) -> None:
+        if not add:
+            for together in self.parameters.values():
+                together.grad = None
         # A loss depends on its own model alone, so the sum's gradients are each one's own.
         losses.sum().backward()
         for name, together in self.parameters.items():

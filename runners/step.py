@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from runners.base import Run
+from runners.parts import Parts, parts_of
 from runners.train import Batch, Loss, learning_rate, make_optimiser, step
 
 # The first updates allocate and warm caches; they are left out of the step time.
@@ -19,13 +21,16 @@ WARM_UP_STEPS = 3
 
 class Step(Protocol):
     """models: trained at once. form: the row's step_form. patience: updates between two looks, at
-    most. warm_up: updates that say nothing about the later ones' speed.
+    most. warm_up: updates that say nothing about the later ones' speed. optimisers: of each model.
+    parts: in how many a batch is split.
     """
 
     models: int
     form: str
     patience: int
     warm_up: int
+    optimisers: list[torch.optim.Optimizer]
+    parts: Parts
 
     def __call__(self, batch: Batch, update: int) -> None:
         """The update of that number, from 1; none for a model that is frozen or diverged."""
@@ -51,14 +56,14 @@ class HostStep:
     ) -> None:
         """epoch: updates of one epoch, for the schedule that steps once an epoch."""
         self.model, self.config, self.loss, self.epoch, self.form = model, config, loss, epoch, form
-        self.optimiser = make_optimiser(model.train(), config)
+        self.optimisers, self.parts = [make_optimiser(model.train(), config)], parts_of(config)
         self.seen: list[list[list[float]]] = []
         self.frozen = False
 
     def __call__(self, batch: Batch, update: int) -> None:
         if not self.frozen:
-            rate = self.rate(update)
-            value, norm = step(self.model, self.optimiser, batch, self.loss, self.config, rate)
+            what = (self.model, self.optimisers[0], batch, self.loss, self.config)
+            value, norm = step(*what, self.rate(update), self.parts)
             self.seen.append([[value], [norm]])
 
     def look(self) -> list[list[list[float]]]:
@@ -73,15 +78,16 @@ class HostStep:
 
 
 class Trained(Protocol):
-    """Models whose losses are made together. `backward` gives each its own gradients.
+    """Models whose losses are made together.
 
-    keep: those of these places train on, and nothing more is done for the others.
+    backward: gives each its own gradients, added to those that it has if `add`. keep: those of
+    these places train on, and nothing more is done for the others.
     """
 
     @property
     def models(self) -> Sequence[nn.Module]: ...
     def losses(self, batch: Batch) -> Tensor: ...
-    def backward(self, losses: Tensor) -> None: ...
+    def backward(self, losses: Tensor, add: bool = False) -> None: ...
     def keep(self, places: Sequence[int]) -> Trained: ...
 
 
@@ -94,8 +100,9 @@ class Alone:
     def losses(self, batch: Batch) -> Tensor:
         return self.loss(self.models[0], batch).unsqueeze(0)  # 1
 
-    def backward(self, losses: Tensor) -> None:
-        self.models[0].zero_grad()
+    def backward(self, losses: Tensor, add: bool = False) -> None:
+        if not add:
+            self.models[0].zero_grad()
         losses.sum().backward()
 
     def keep(self, places: Sequence[int]) -> Trained:

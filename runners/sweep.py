@@ -11,18 +11,16 @@ import hashlib
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from results.store import Row, Store
-from runners.engines import Again, Engine, Event, Finished, Group, Lost, Order, Run
+from runners.engines import SETTLED, Again, Engine, Event, Finished, Group, Lost, Order, Run
 from runners.execution import Execution
+from runners.kept import CHECKPOINTS, forget
 from runners.progress import View
-
-# A run that diverged would diverge again: that is a result, and only `force` repeats it.
-SETTLED = ("ok", "diverged")
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,14 @@ def sweep(
     before = _read(store, asked.values(), view)
     done = {} if force else {k: before[k] for k in asked if _is_settled(before.get(k), hashes)}
     todo = [run for key, run in asked.items() if key not in done]
+    checkpoints = Path(out) / CHECKPOINTS
+    for key in asked if force else done:
+        forget(checkpoints, key)
+    execution = replace(execution or Execution(), checkpoints=str(checkpoints))
     todo = list(groups(todo))
     todo.sort(key=lambda group: (-sum(map(cost, group)), group[0].key))
     files = tuple((str(path.resolve()), hashes[name]) for name, path in (plugins or {}).items())
-    order = Order(Path(out), presets or {}, files, timeout, execution or Execution())
+    order = Order(Path(out), presets or {}, files, timeout, execution)
     try:
         with _signals():
             view.begin(todo, len(done), min(engine.jobs, len(todo)), cost)

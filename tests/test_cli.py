@@ -11,7 +11,20 @@ import pytest
 import zoo
 from runners import axes
 from runners.cli import COMMANDS, main
-from runners.commands import bench, check, compare, conditions, doctor, models, mqar, plot, table
+from runners.commands import (
+    bench,
+    check,
+    compare,
+    conditions,
+    doctor,
+    lra,
+    models,
+    mqar,
+    parse,
+    plot,
+    sweeps,
+    table,
+)
 from runners.config import Mqar
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +62,11 @@ def refused(capsys, *argv):
         ("mqar --model gla --timeout -1", "timeout -1 is negative; --timeout 0 is no limit"),
         ("mqar", "type --preset quick, or --model and a name"),
         ("mqar --plugin mine.py", "mine.py"),
+        ("lra --preset qick", "did you mean quick?"),
+        ("lra --model metala", "dataset is missing"),
+        ("lra --model metala --dataset listop", "did you mean listops?"),
+        ("lra --preset quick --dataset image", "says nothing of Image"),
+        ("lra --preset quick --checkpoint-minutes -1", "or 0 for one after every update"),
         ("models metla", "did you mean metala?"),
         ("check metla", "did you mean metala?"),
         ("bench step metla", "did you mean metala?"),
@@ -119,12 +137,13 @@ def test_help_of_mqar_has_every_field_with_its_default(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", [bench, check, compare, conditions, doctor, models, mqar, plot, table]
+    "command", [bench, check, compare, conditions, doctor, lra, models, mqar, plot, table]
 )
 def test_examples_are_command_lines_that_parse(command):
     for example in command.EXAMPLES:
         lazoo, name, *argv = example.split()
         assert (lazoo, f"runners.commands.{name}") == ("lazoo", command.__name__)
-        parsed = command.parse(command.Arguments, name, argv, ())
-        if command is mqar:
-            assert mqar.wanted(parsed.sweep.preset, axes.given(parsed.fields, Mqar), ())
+        parsed = parse(command.Arguments, name, argv, ())
+        if command in (lra, mqar):
+            given = axes.given(parsed.fields, command.COMMAND.config)
+            assert sweeps.wanted(command.COMMAND, parsed.sweep.preset, given, ())

@@ -12,7 +12,7 @@ import torch
 import zoo
 from results.store import Store
 from runners.cli import main
-from runners.commands import check, mqar
+from runners.commands import check, sweeps
 from runners.sweep import Swept
 from tests import synthetic
 from zoo.check import Certificate, Finding
@@ -82,7 +82,7 @@ def test_a_sweep_prints_the_table_and_names_files_that_exist(capsys, folder):
 
 def test_a_failed_run_makes_exit_code_1_and_is_named(capsys, monkeypatch):
     row = synthetic.row(status="failed", value=None, valid=None, error="RuntimeError: no luck")
-    monkeypatch.setattr(mqar, "sweep", lambda *_, **__: Swept([row], 1))
+    monkeypatch.setattr(sweeps, "sweep", lambda *_, **__: Swept([row], 1))
     Store("runs").append(row)
     assert main([*TINY, "--model", "gla"]) == 1
     assert "failed: metala d64 lr 0.01: RuntimeError: no luck" in capsys.readouterr().err

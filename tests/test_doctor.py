@@ -7,6 +7,8 @@ import torch
 
 import zoo.scan
 from runners import doctor
+from tasks import lra
+from tasks.lra.data import cache_folder
 from tests.peer_cases import MODULES, add
 from zoo.scan import fla_delta
 
@@ -42,6 +44,24 @@ def test_a_library_to_compare_with_is_no_fault_where_it_is_missing(without, monk
 @pytest.mark.parametrize("gpu", [True, False])
 def test_triton_is_a_fault_only_where_it_is_missed_on_a_gpu(without, gpu):
     assert without("triton", gpu)["triton"].good is (False if gpu else None)
+
+
+def test_numba_is_asked_for_with_its_extra_where_it_is_missing(without):
+    assert doctor.numba().good is True
+    without("numba", gpu=False)
+    fact = doctor.numba()
+    assert (fact.good, fact.remedy.endswith("--editable '.[lra]'")) == (None, True)
+
+
+def test_data_sets_that_are_here_are_named_with_how_to_get_the_others(tmp_path):
+    fact = doctor.data_sets(tmp_path)
+    assert (fact.good, "none yet" in fact.said) == (None, True)
+    assert fact.remedy.startswith(f"lazoo data --root {tmp_path}")
+    for name in lra.DATASETS:
+        cache_folder(name, tmp_path).mkdir(parents=True)
+    fact = doctor.data_sets(tmp_path)
+    assert (fact.good, fact.remedy) == (True, "")
+    assert "pathx-20k" in fact.said
 
 
 def test_every_backend_says_of_a_model_why_it_does_not_run_it(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 
 from results.store import Store
 from runners.cli import main
-from runners.commands import mqar
+from runners.commands import sweeps
 from runners.execution import Execution
 from runners.sweep import Swept
 
@@ -46,8 +46,8 @@ def test_an_execution_that_cannot_be_is_refused(capsys, flags, hint):
 )
 def test_flags_of_execution_reach_the_sweep(monkeypatch, flags, execution):
     told = {}
-    monkeypatch.setattr(mqar, "report", lambda *_: 0)
-    monkeypatch.setattr(mqar, "sweep", lambda *_, **given: told.update(given) or Swept([], 0))
+    monkeypatch.setattr(sweeps, "report", lambda *_: 0)
+    monkeypatch.setattr(sweeps, "sweep", lambda *_, **given: told.update(given) or Swept([], 0))
     assert main([*TINY, "--model", "gla", *flags.split()]) == 0
     assert told["execution"] == execution
 
@@ -70,7 +70,7 @@ def test_a_dry_run_lets_no_group_end_before_the_runs_in_it(capsys):
 
 
 def test_stacked_runs_have_the_keys_of_single_ones(capsys, monkeypatch):
-    monkeypatch.setattr(mqar, "report", lambda *_: 0)
+    monkeypatch.setattr(sweeps, "report", lambda *_: 0)
     assert main([*TINY, "--model", "gla", "--stack", "4", "--jobs", "1"]) == 0
     said = capsys.readouterr().err
     assert "4 runs: 4 to do in 1 group, 1 at a time" in said

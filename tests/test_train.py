@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from runners import mqar
+from runners.clock import Clock
 from runners.config import Mqar, build
 from runners.device_step import DeviceStep
-from runners.loop import Clock, Outcome, train
+from runners.loop import Outcome, train
 from runners.step import Alone, HostStep
 from runners.train import Loss, learning_rate, make_optimiser, step
 
@@ -158,7 +159,7 @@ def test_late_looks_change_no_number():
 
 def test_seconds_between_looks_are_shared_by_their_updates_and_models(monkeypatch):
     ticks = iter([0.0, 9.0, 10.0, 16.0, 20.0, 21.0])
-    monkeypatch.setattr("runners.loop.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("runners.clock.time.perf_counter", lambda: next(ticks))
     clock = Clock(warm_up=1, models=2)
     for updates in (1, 3, 1):  # 9 s of warm-up, then 2 s, 2 s, 2 s and 1 s
         clock.start()

@@ -23,6 +23,7 @@ class Arguments:
 
     names: Annotated[tyro.conf.Positional[tuple[str, ...]], flag(NAMES, metavar="MODEL ...")] = ()
     out: Annotated[Path, flag("folder that results would go to", "runs")] = Path("runs")
+    data: Annotated[Path, flag("folder of data sets", "data")] = Path("data")
     json: Annotated[Switch, flag("the same as JSON")] = False
     plugin: Annotated[tuple[Path, ...], flag("files that define one model each")] = ()
 
@@ -33,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         for path in arguments.plugin:
             zoo.plugin(path)
         served = [doctor.served(name) for name in arguments.names or zoo.names()]
-    facts = doctor.facts(arguments.out)
+    facts = doctor.facts(arguments.out, arguments.data)
     well = all(fact.good is not False for fact in facts)
     if arguments.json:
         content = {"ok": well, "facts": facts, "backends": served}

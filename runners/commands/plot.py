@@ -17,12 +17,13 @@ EXAMPLES = (
     "lazoo plot mqar",
     "lazoo plot mqar --rows results/reference",
     "lazoo plot mqar --rows runs results/reference --out all",
+    "lazoo plot lra",
     "lazoo plot efficiency --rows results/reference/efficiency",
     "lazoo plot zoo --plugin my_model.py",
     "lazoo plot conditions",
 )
 WHICH = (
-    "mqar: results; efficiency: throughput and memory; zoo: a family tree of the models;"
+    "mqar, lra: results; efficiency: throughput and memory; zoo: a family tree of the models;"
     " conditions: the theory behind Table 2"
 )
 
@@ -53,11 +54,10 @@ def rows(arguments: Arguments) -> Sequence[Row]:
     """What the figure is made of. Figures of results do without the zoo, and without torch."""
     from results import figures
 
-    stored = arguments.name in figures.STORED
     if arguments.plugin and arguments.name != "zoo":
         raise ValueError(f"{arguments.name} is not drawn from the models' files: no --plugin")
-    if stored:
-        return read(arguments.name, arguments.rows or (arguments.out,))
+    if arguments.name in figures.STORED:
+        return read(figures.STORED[arguments.name], arguments.rows or (arguments.out,))
     if arguments.rows:
         raise ValueError(f"{arguments.name} is computed, not made from stored rows: no --rows")
     if arguments.name == "conditions":

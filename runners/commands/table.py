@@ -20,15 +20,16 @@ EXAMPLES = (
     "lazoo table mqar",
     "lazoo table mqar --rows results/reference",
     "lazoo table mqar --rows runs results/reference --out all",
+    "lazoo table 7",
     "lazoo table efficiency --rows results/reference/efficiency",
     "lazoo table A1",
     "lazoo table A1 --all --plugin my_model.py",
 )
 WHICH = (
-    "mqar: results; bench, efficiency: timings; 1, 3, A1, A2, A3: what the models are; 2: which"
-    " conditions they meet"
+    "mqar: results; 7: results of the Long Range Arena; bench, efficiency: timings; 1, 3, A1, A2,"
+    " A3: what the models are; 2: which conditions they meet"
 )
-# Where the rows of a table come from, for the others lazoo NAME --preset quick.
+# Where the rows of a table come from, for the others lazoo TASK --preset quick.
 MAKES = {"bench": "lazoo bench op", "efficiency": "lazoo bench efficiency --preset quick"}
 ROWS = "folders that the rows are read from; without it, the one of --out"
 EVERY = "tables of models: all models of the table's families, not the paper's alone"
@@ -98,9 +99,10 @@ def read(name: str, folders: Sequence[Path]) -> list[Row]:
             print(warning, file=sys.stderr)
     if not rows:
         places = ", ".join(map(str, folders))
+        kind, makes = name if kinds else task, MAKES.get(name, f"lazoo {task} --preset quick")
         raise ValueError(
-            f"no rows of {name} in {places}; type {MAKES.get(name, f'lazoo {name} --preset quick')}"
-            " to make some, or --rows and a folder that has some"
+            f"no rows of {kind} in {places}; type {makes} to make some, or --rows and a folder that"
+            " has some"
         )
     return union(rows)
 

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Protocol
 from runners.execution import Execution
 
 NAMES = ("local",)
+# A run that diverged would diverge again: that is a result, and only a sweep's `force` repeats it.
+SETTLED = ("ok", "diverged")
 
 
 class Run(Protocol):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 import zoo
 from results.store import Row
-from runners import config, run, stack
+from runners import config, lra_config, lra_run, run, stack
 from runners.engines.worker import Plugins, Progress
 from runners.execution import Execution
 
@@ -21,8 +22,7 @@ class Mqar:
         return config.Mqar(**fields)
 
     def blank(self, config: config.Mqar, preset: str) -> Row:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return run.empty_row(config, preset, device)
+        return run.empty_row(config, preset, device())
 
     def run(
         self,
@@ -38,12 +38,51 @@ class Mqar:
                 preset = presets[configs[0].key]
                 yield run.run(configs[0], preset=preset, progress=progress, execution=execution)
         finally:
-            # What this process does not need, another one on the same GPU may.
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            give_back_memory()
 
 
-RECIPES = {"mqar": Mqar()}
+class Lra:
+    """The recipe of task lra."""
+
+    def config(self, fields: dict[str, Any]) -> lra_config.Lra:
+        return lra_config.Lra(**fields)
+
+    def blank(self, config: lra_config.Lra, preset: str) -> Row:
+        return lra_run.empty_row(config, preset, device())
+
+    def run(
+        self,
+        configs: Sequence[lra_config.Lra],
+        presets: Mapping[str, str],
+        progress: Progress,
+        execution: Execution,
+    ) -> Iterator[Row]:
+        try:
+            for config in configs:
+                yield lra_run.run(
+                    config,
+                    preset=presets[config.key],
+                    progress=progress,
+                    execution=execution,
+                    data=Path(execution.data),
+                    checkpoints=Path(execution.checkpoints) if execution.checkpoints else None,
+                    every=execution.checkpoint_minutes,
+                )
+        finally:
+            give_back_memory()
+
+
+RECIPES = {"mqar": Mqar(), "lra": Lra()}
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def give_back_memory() -> None:
+    """What this process does not need, another one on the same GPU may."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def load_plugins(plugins: Plugins) -> None:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from results.store import Row, Store, plain
-from runners.engines import packing
+from runners.engines import SETTLED, packing
 from runners.execution import Execution
+from runners.kept import ENDING, forget
 
 REPORT_EVERY = 0.25  # seconds
 Progress = Callable[[int, dict[str, float]], None]
@@ -103,6 +104,8 @@ def _answer(load: Load, measure: Measure) -> None:
             except OSError as error:
                 reply(kind="unwritable", error=str(error))
                 return
+            if row["status"] in SETTLED and execution.checkpoints:
+                forget(execution.checkpoints, row["key"])
             teller.memory()  # by then the row is stored, should this fail
             reply(kind="finished", row=row)
             failed |= row["status"] == "failed"
@@ -161,6 +164,7 @@ def describe(error: Exception) -> str:
 def _listen(orders: queue.Queue[dict[str, Any]]) -> None:
     for line in sys.stdin:
         orders.put(json.loads(line))
+    ENDING.ask()
     os._exit(0)
 
 

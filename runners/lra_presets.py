@@ -1,0 +1,78 @@
+"""Named lists of runs of the Long Range Arena, one function each.
+
+`lazoo lra --preset NAME --dry-run` lists one. A docstring names its source, what the source leaves
+open, and what is ours.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+
+from runners.grids import changed, grid
+from runners.lra_config import Lra
+from runners.lra_original import lra_original
+from runners.lra_paper import paper
+from runners.lra_s4 import s4
+
+QUICK_MODELS = ("attention", "hgrn", "mamba", "metala")
+QUICK_RATES = (0.003,)
+# Of each data set: depth, width, inner width of the GLU, rows of a batch, updates, those between
+# validations.
+QUICK_SIZES = {
+    "listops-short": (2, 64, 128, 32, 800, 100),
+    "pathfinder-easy": (2, 64, 128, 32, 800, 100),
+    "text-short": (2, 64, 128, 32, 600, 100),
+}
+QUICK = Lra(
+    model="attention",
+    dataset="listops-short",
+    channel_mixer="swiglu",
+    norm="layer",
+    positions="sinusoidal",
+    weight_decay=0.01,
+    clip=1.0,
+)
+
+
+def quick() -> list[Lra]:
+    """Four models on short ListOps, easy Pathfinder and short Text. Minutes on a CPU.
+
+    Ours, not a published setting, and no LRA scores: the data sets are small ones of their own
+    names. On each, every model has the same depth, width, budget and learning rates, sinusoidal
+    positions, layer norm and a GLU, and its own short convolution, if any.
+    """
+    runs: list[Lra] = []
+    for dataset, (depth, d_model, d_channel, batch, updates, every) in QUICK_SIZES.items():
+        size = {"depth": depth, "d_model": d_model, "d_channel": d_channel, "batch": batch}
+        budget = {"updates": updates, "warmup": updates // 10, "evaluate_every": every}
+        base = changed(QUICK, dataset=dataset, **size, **budget)
+        runs += grid(base, model=QUICK_MODELS, lr=QUICK_RATES)
+    return runs
+
+
+LRA: dict[str, Callable[[], list[Lra]]] = {
+    "quick": quick,
+    "paper": paper,
+    "s4": s4,
+    "lra-original": lra_original,
+}
+
+
+def preset(name: str) -> list[Lra]:
+    """The runs of a preset; an unknown name is refused with the nearest one."""
+    return _find(name)()
+
+
+def describe(name: str) -> str:
+    """What a preset is, from where, and what is ours: its docstring."""
+    return inspect.getdoc(_find(name)) or ""
+
+
+def _find(name: str) -> Callable[[], list[Lra]]:
+    if name in LRA:
+        return LRA[name]
+    close = get_close_matches(name, LRA, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]}?" if close else ";"
+    raise ValueError(f"{name} is not a preset of lra{hint} type one of {', '.join(LRA)}")
