@@ -105,10 +105,19 @@ def test_quick_gives_every_model_the_same_on_small_data_sets():
     assert {run.data.kind for run in runs} == {"short"}
     assert {run.data.of for run in runs} == {"listops", "pathfinder", "text"}
     for name in {run.dataset for run in runs}:
-        settings = {r.model_copy(update={"model": ""}).key for r in runs if r.dataset == name}
+        alike = {"model": "", "positions": "none"}
+        settings = {r.model_copy(update=alike).key for r in runs if r.dataset == name}
         models = [run.model for run in runs if run.dataset == name]
-        assert len(settings) * 4 == len(models)
-        assert set(models) == {"attention", "hgrn", "mamba", "metala"}
+        assert len(settings) == 1
+        assert set(models) == {"attention", "s5", "hgrn", "mamba", "metala"}
+        assert len(models) == 5
+
+
+def test_quick_leaves_positions_to_the_models_on_pathfinder_but_for_attention():
+    runs = [run for run in preset("quick") if run.dataset == "pathfinder-easy"]
+    positions = {run.model: run.positions for run in runs}
+    assert positions.pop("attention") == "sinusoidal"
+    assert set(positions.values()) == {"none"}
 
 
 def test_a_stand_in_has_the_settings_of_its_task():

@@ -6,23 +6,18 @@ google-research/long-range-arena, data/pathfinder.py), decision for decision, do
 fed the same random numbers, both make the same images. The published code has a slip that keeps 330
 of 360 directions from beginning a snake at 32 x 32 pixels; seed_mode "uniform" does without it.
 
-Example: the first image of pathfinder-easy, 16 x 16, without its empty first row and last two. Its
-label is 0: two contours of three paddles begin beside each other, at row 7 column 7 and at row 12
-column 7, and the markers are on the end of one and the beginning of the other.
+Example: image 4 of pathfinder-easy, 16 x 16, without the empty rows. Its label is 1: the markers are
+on the beginning, row 6 column 9, and on the end, row 3 column 13, of one contour of two paddles; the
+other one lies below.
 
-     1  . . . . . . . . . . . . = # . .
-     2  . . . . . . . . . . . . # @ - .
-     3  . . . . . . . . . . * - * - . .
-     4  . . . . . . . . . = * . . . . .
-     5  . . . . . . . : : + = . . . . .
-     6  . . . . . . . * = . . . . . . .
-     7  . . . . . . . * . . . . . . . .
-     8  . . + . . . . . . . . . . . . .
-     9  . . : # . . . . . . . . . . . .
-    10  . . . + - . . . . . . . . . . .
-    11  . . . . + = * # . . . . . . . .
-    12  . . . . : * # @ - . . . . . . .
-    13  . . . . . . . - . . . . . . . .
+     2  . . . . . . . . . . . . + # . .
+     3  . . . . . . . . . . . . # @ - .
+     4  . . . . . . . . . . = . # + . .
+     5  . . . . . . . . + # # . = . . .
+     6  . . . . . . . . # @ - . . . . .
+     7  . . . . . . . . . - . . . . . .
+     8  . . . . . . * % # . . . . . . .
+     9  . . . . . . . . . . . # % * . .
 """
 
 from __future__ import annotations
