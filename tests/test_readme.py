@@ -25,6 +25,9 @@ AROUND = ("git clone <this repository> linear-attention-zoo && cd linear-attenti
 TINY = {
     "mqar": "--d-model 16 --lr 0.01 --updates 80 --evaluate-every 40 --batch 8"
     " --train-rows 64 --valid-rows 16 --test-rows 16",
+    # The one data set that needs neither a download nor numba.
+    "lra": "--dataset listops-short --model metala --d-model 16 --updates 4 --warmup 1"
+    " --evaluate-every 4 --batch 8",
     "bench op": "--repeats 1 --seconds 0",
     "bench step": "--batch 8 --steps 1",
     "bench efficiency": "--length 32 64 --tokens 64 --d-model 64 --repeats 1",
@@ -96,10 +99,11 @@ def test_the_layout_names_every_folder():
 
 
 def test_the_presets_are_those_that_exist():
+    from runners.lra_presets import LRA
     from runners.presets import MQAR
 
     listed = re.findall(r"^\| `([\w-]+)` \| [^|]+ \|$", PAGES["README.md"], re.MULTILINE)
-    assert listed == list(MQAR)
+    assert listed == [*MQAR, *LRA]
 
 
 def test_the_models_table_is_what_the_code_says():

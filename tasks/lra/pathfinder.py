@@ -6,9 +6,9 @@ google-research/long-range-arena, data/pathfinder.py), decision for decision, do
 fed the same random numbers, both make the same images. The published code has a slip that keeps 330
 of 360 directions from beginning a snake at 32 x 32 pixels; seed_mode "uniform" does without it.
 
-Example: image 4 of pathfinder-easy, 16 x 16, without the empty rows. Its label is 1: the markers are
-on the beginning, row 6 column 9, and on the end, row 3 column 13, of one contour of two paddles; the
-other one lies below.
+Example: image 4 of pathfinder-easy, 16 x 16, without the empty rows. Its label is 1: the markers
+are on the beginning, row 6 column 9, and on the end, row 3 column 13, of one contour of two
+paddles; the other one lies below.
 
      2  . . . . . . . . . . . . + # . .
      3  . . . . . . . . . . . . # @ - .
