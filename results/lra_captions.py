@@ -106,7 +106,7 @@ def baselines(group: Group) -> str:
     """What the lines below the models are."""
     has = {each for row in group.rows for each in row.get("baselines") or {}}
     said = {
-        "majority": "Majority class: always the most frequent label of the test set.",
+        "majority": "Majority class: always the most frequent label of the training set.",
         "root operator": "Root operator: the best guess from the first operator of a row alone.",
     }
     return " ".join(text for each, text in said.items() if each in has)
