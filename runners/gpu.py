@@ -29,6 +29,7 @@ TESTS, TESTS_SHARE = 240.0, 0.45  # seconds and share of all time that the tests
 LEFT_OVER = 8.0  # seconds at the end
 AT_ONCE = 6  # test files; they are not timed
 TESTING = ("pytest", "hypothesis", "triton")
+MODULES = {"pillow": "PIL"}  # of packages whose module has another name
 LENGTHS = ("512", "2048", "8192", "32768", "65536")
 MODELS = ("metala", "attention", "mamba", "gla", "hgrn", "mamba2")
 
@@ -79,7 +80,8 @@ def lacks() -> str:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = [re.split(r"[^\w-]", line)[0] for line in project["dependencies"]]
-    missing = [name for name in (*needed, *TESTING) if importlib.util.find_spec(name) is None]
+    needed = [*needed, *TESTING]
+    missing = [n for n in needed if importlib.util.find_spec(MODULES.get(n, n)) is None]
     if not missing:
         return ""
     return (
