@@ -80,7 +80,7 @@ def lacks() -> str:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = [re.split(r"[^\w-]", line)[0] for line in project["dependencies"]]
-    needed = [*needed, *TESTING]
+    needed = [str(name) for name in (*needed, *TESTING)]
     missing = [n for n in needed if importlib.util.find_spec(MODULES.get(n, n)) is None]
     if not missing:
         return ""
