@@ -23,11 +23,12 @@ BESIDE = ["paper", "diff."]
 
 
 def make(rows: Sequence[Row], command: str) -> list[Table]:
-    """For each preset in the rows: LRA scores, then other data; each with rates and settings."""
+    """For each preset in the rows: LRA scores, then other data; each with rates and settings.
+
+    Where no row is an LRA score, the paper's numbers stand alone at the end.
+    """
     found = groups(rows)
-    if not found:
-        return [nothing()]
-    return [
+    made = [
         table
         for group in found
         for table in (
@@ -36,6 +37,7 @@ def make(rows: Sequence[Row], command: str) -> list[Table]:
             lra_settings.of_runs(group, lra_captions.title(group), headers(group)),
         )
     ]
+    return made if any(group.scores for group in found) else [*made, nothing()]
 
 
 def scores(group: Group, command: str) -> Table:

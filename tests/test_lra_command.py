@@ -99,6 +99,17 @@ def test_a_sweep_makes_its_data_prints_the_table_and_is_done_once(capsys, monkey
     assert "1 run: 1 already done, 0 to do" in capsys.readouterr().err
 
 
+def test_table_7_has_the_papers_numbers_before_anything_was_run(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["table", "7"]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"^MetaLA +– +59.34 ", said.out, re.M)
+    assert said.err == "no rows of lra in runs: the paper's alone\n"
+    # A folder that was named must have some.
+    assert main(["table", "7", "--rows", "nowhere"]) == 2
+    assert "no rows of lra in nowhere" in capsys.readouterr().err
+
+
 def test_a_failed_run_is_named_with_its_data_set(capsys, monkeypatch, prepared):
     row = {"model": "gla", "d_model": 16, "lr": 0.001, "dataset": "image", "status": "failed"}
     rows = Swept([{**row, "error": "RuntimeError: no luck"}], 1)

@@ -151,6 +151,15 @@ def test_without_rows_the_papers_values_stand_alone(tmp_path):
     assert {r["value"] for r in lines_of(written([], tmp_path)["table7.csv"])} == {""}
 
 
+def test_the_papers_values_stand_behind_other_data_but_not_behind_scores():
+    alone = "No runs of ours yet"
+    short = row(dataset="listops-short", dataset_kind="short")
+    assert tables.render("7", [short]).index("Not LRA scores") < tables.render("7", [short]).index(
+        alone
+    )
+    assert alone not in tables.render("7", [short, row(dataset="listops")])
+
+
 def test_the_rate_is_chosen_on_validation_and_the_number_comes_from_the_test_set():
     rows = [row(lr=0.1, valid=0.8, value=0.2), row(lr=0.2, valid=0.7, value=0.9)]
     assert chosen(rows) == (0.1, 0.2)
