@@ -94,18 +94,7 @@ class Run(BaseModel):
         allow_inf_nan=False,
         description="largest gradient norm; 0 for no clipping",
     )
-    stop_at: float = Field(
-        default=0.99,
-        ge=0.0,
-        le=1.01,
-        description="stop above this accuracy, fraction; 1.01 for never",
-    )
     evaluate_every: Positive = Field(default=500, description="updates between validations")
-    selection: Literal["validation", "test"] = Field(
-        default="validation",
-        description="set on which training stops and the learning rate is chosen; test is the"
-        " published zoology protocol and is marked in tables",
-    )
     seed: Seed = Field(default=0, description="seed of initialisation and dropout")
     data_seed: Seed = Field(default=0, description="seed of the data and of its order")
     shuffle: bool = Field(default=True, description="new order of the rows in every epoch")
@@ -125,6 +114,10 @@ class Run(BaseModel):
     def cell(self) -> dict[str, object]:
         """The fields that runs of one table cell share: all but what is searched or repeated."""
         return self.model_dump(mode="json", exclude={"lr", "seed", "data_seed"})
+
+    def solved(self, metric: float) -> bool:
+        """Whether a model with this validation metric needs no further training."""
+        return False
 
     @property
     def warmup_ends(self) -> bool:
@@ -153,3 +146,22 @@ class Run(BaseModel):
                 " epoch; type schedule cosine, or warmup 0"
             )
         return self
+
+
+class Classified(Run):
+    """Runs that are scored by an accuracy, which can be high enough."""
+
+    stop_at: float = Field(
+        default=0.99,
+        ge=0.0,
+        le=1.01,
+        description="stop above this accuracy, fraction; 1.01 for never",
+    )
+    selection: Literal["validation", "test"] = Field(
+        default="validation",
+        description="set on which training stops and the learning rate is chosen; test is the"
+        " published zoology protocol and is marked in tables",
+    )
+
+    def solved(self, metric: float) -> bool:
+        return metric > self.stop_at

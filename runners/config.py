@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 import tasks.mqar
 import zoo
 from runners import errors
-from runners.base import Positive, Run
+from runners.base import Classified, Positive
 from zoo.model import Model
 
 # Decided by a mixture, so not to be chosen beside one.
@@ -26,7 +26,7 @@ OF_ONE_SETTING = (
 )
 
 
-class Mqar(Run):
+class Mqar(Classified):
     """Multi-query associative recall (Arora et al. 2023, arXiv 2312.04927)."""
 
     task: ClassVar[str] = "mqar"

@@ -61,7 +61,7 @@ def train(
     """Trains the models of `step` in place for config.updates updates, or until they end early.
 
     batches: endless; the first tensor of a batch holds its tokens. evaluate: a model's number ->
-    its validation metric, a fraction; above config.stop_at the model has finished. training: what
+    its validation metric, of which config.solved says whether it is enough. training: what
     an earlier process left, whose updates `step` and `batches` have behind them. keep: told after
     each look how far the training is.
     """
@@ -149,12 +149,12 @@ def validate_all(
     evaluate: Callable[[int], float],
     progress: Progress | None,
 ) -> None:
-    """Ends those that exceed stop_at; tells the progress of all as one, by means."""
+    """Ends those that have solved their task; tells the progress of all as one, by means."""
     for member in members:
         metric = evaluate(member.number)
         member.outcome.record(update, metric, fmean(member.losses))
         member.losses.clear()
-        if metric > config.stop_at:
+        if config.solved(metric):
             member.end("threshold")
     if progress is not None and members:
         outcomes = [member.outcome for member in members]

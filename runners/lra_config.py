@@ -10,11 +10,11 @@ from pydantic import Field, field_validator, model_validator
 
 import tasks.lra
 import zoo
-from runners.base import Natural, Positive, Rate, Run
+from runners.base import Classified, Natural, Positive, Rate
 from zoo.encoder import Encoder
 
 
-class Lra(Run):
+class Lra(Classified):
     """Long Range Arena (Tay et al. 2020, arXiv 2011.04006): classify long sequences."""
 
     task: ClassVar[str] = "lra"

@@ -106,9 +106,11 @@ def of_maps(model: nn.Module) -> list[nn.Parameter]:
 def learning_rate(config: Run, done: int, epoch_updates: int) -> float:
     """The rate of the next update. done: updates made so far.
 
-    Cosines end at 0 and stay there. rsqrt is lr min(1, update / warmup) / sqrt(max(update, warmup))
-    as in the Long Range Arena's code, but for the count: updates are counted from 1, not from 0,
-    where the first one would have rate 0.
+    Cosines end at 0, or at the config's lr_end of the peak, and stay there. wsd (warm-up, stable,
+    decay; Hu et al. 2024, arXiv 2404.06395) is constant until its last updates, a decay_share of
+    all, in which it falls along a straight line to lr_end. rsqrt is lr min(1, update / warmup) /
+    sqrt(max(update, warmup)) as in the Long Range Arena's code, but for the count: updates are
+    counted from 1, not from 0, where the first one would have rate 0.
     """
     schedule = str(config.schedule)
     if schedule == "rsqrt":
@@ -119,9 +121,15 @@ def learning_rate(config: Run, done: int, epoch_updates: int) -> float:
         return config.lr * (done + 1) / config.warmup
     if schedule == "constant":
         return config.lr
+    end = getattr(config, "lr_end", 0.0)
+    if schedule == "wsd":
+        falling = max(1, round(config.updates * getattr(config, "decay_share", 0.0)))
+        part = (done + 1 - (config.updates - falling)) / falling
+        return config.lr * (1 - (1 - end) * min(max(part, 0.0), 1.0))
     if schedule == "cosine-epoch":
         epochs = math.ceil(config.updates / epoch_updates)
         part = (done // epoch_updates) / epochs
     else:
         part = (done - config.warmup) / (config.updates - config.warmup)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+    share = 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+    return config.lr * (end + (1 - end) * share)

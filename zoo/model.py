@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.blocks import CHANNEL_MIXERS, BaseConv, ChannelMix, Place
+from zoo.blocks import CHANNEL_MIXERS, BaseConv, ChannelMix, Place, channel_layer
 from zoo.initialisation import authors_initialisation, zoology_initialisation
 from zoo.mixer import Mixer
 from zoo.norms import NORMS
@@ -55,6 +55,7 @@ class Model(nn.Module):
         depth: int,
         conv: str = "own",
         channel_mixer: str = "none",
+        d_channel: int = 0,
         norm: str = "layer",
         positions: str = "none",
         max_length: int = 0,
@@ -90,7 +91,8 @@ class Model(nn.Module):
                 mixer: nn.Module = BaseConv(d_model, kernel=3)
             else:
                 mixer = Mixer(spec, d_model, layer=layer, depth=depth, **options)
-            self.blocks.append(Block(mixer, Place(d_model, layer, depth), channel_mixer, norm))
+            place = Place(d_model, layer, depth, d_channel)
+            self.blocks.append(Block(mixer, place, channel_mixer, norm))
         self.dropout = nn.Dropout(dropout)
         self.norm = NORMS[norm](d_model)
         self.unembedding = None if tied else nn.Linear(d_model, vocabulary, bias=False)
@@ -146,10 +148,9 @@ class Block(nn.Module):
         super().__init__()
         self.mixer_norm, self.mixer = NORMS[norm](place.d), mixer
         self.channel_norm: nn.Module | None = None
-        self.channel: nn.Module | None = None
-        if channel_mixer != "none":
+        self.channel = channel_layer(channel_mixer, place)
+        if self.channel is not None:
             self.channel_norm = NORMS[norm](place.d)
-            self.channel = CHANNEL_MIXERS[channel_mixer](place)
 
     def forward(
         self,
