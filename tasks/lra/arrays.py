@@ -7,8 +7,7 @@ where each begins (with two documents a row: where each document begins).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib import format as npy
 from torch import Tensor
+
+from tasks import npy
 
 DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))  # of inputs
 PARTS = ("inputs", "starts", "labels")
@@ -90,9 +90,9 @@ def files_of(folder: Path, split: str) -> dict[str, Path]:
 def read(folder: Path, split: str, documents: int, length: int) -> Rows:
     """The split in a folder, memory-mapped. Raises: ValueError where a file is no such array."""
     files = files_of(folder, split)
-    inputs = _mapped(files["inputs"])
-    starts = np.array(_mapped(files["starts"])) if inputs.ndim == 1 else None
-    return Rows(inputs, starts, np.array(_mapped(files["labels"])), documents, length)
+    inputs = npy.mapped(files["inputs"])
+    starts = np.array(npy.mapped(files["starts"])) if inputs.ndim == 1 else None
+    return Rows(inputs, starts, np.array(npy.mapped(files["labels"])), documents, length)
 
 
 def joined(first: Rows, second: Rows) -> Rows:
@@ -110,17 +110,17 @@ def write(folder: Path, split: str, inputs: Any, labels: Any, documents: int) ->
     files = files_of(folder, split)
     first, stream = _peek(_documents(inputs, documents))
     if first.ndim == 2:
-        _stream(files["inputs"], stream, first.dtype, first.shape[1:])
+        npy.stream(files["inputs"], stream, first.dtype, first.shape[1:])
         files["starts"].unlink(missing_ok=True)
     else:
         lengths: list[int] = []
-        _stream(files["inputs"], _counted(stream, lengths), first.dtype, ())
+        npy.stream(files["inputs"], _counted(stream, lengths), first.dtype, ())
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        _stream(files["starts"], [starts], starts.dtype, ())
+        npy.stream(files["starts"], [starts], starts.dtype, ())
     marks = np.asarray(list(labels) if not isinstance(labels, np.ndarray) else labels)
     if marks.ndim != 1 or not np.issubdtype(marks.dtype, np.integer):
         raise ValueError(f"{split}: labels are {marks.dtype}{marks.shape}; give one integer a row")
-    _stream(files["labels"], [marks.astype(np.int64)], np.dtype(np.int64), ())
+    npy.stream(files["labels"], [marks.astype(np.int64)], np.dtype(np.int64), ())
 
 
 def _documents(inputs: Any, documents: int) -> Iterable[np.ndarray]:
@@ -152,37 +152,3 @@ def _counted(stream: Iterable[np.ndarray], lengths: list[int]) -> Iterable[np.nd
     for row in stream:
         lengths.append(len(row))
         yield row
-
-
-def _stream(path: Path, blocks: Iterable[np.ndarray], dtype: np.dtype, tail: Sequence[int]) -> None:
-    """Writes blocks along the first axis as one .npy file, which has its name once it is whole."""
-    draft = path.with_name(f"{path.name}.tmp")
-    with draft.open("wb") as file:
-        _header(file, dtype, (0, *tail))
-        begin, count = file.tell(), 0
-        for block in blocks:
-            if block.dtype != dtype or block.ndim != len(tail) + 1 or block.shape[1:] != (*tail,):
-                raise ValueError(
-                    f"{path.name}: a block is {block.dtype}{block.shape}; those before it are"
-                    f" {dtype} with rows of shape {tuple(tail)}"
-                )
-            file.write(np.ascontiguousarray(block).data)
-            count += len(block)
-        file.seek(0)
-        _header(file, dtype, (count, *tail))
-        assert file.tell() == begin  # numpy leaves room for the first axis to grow
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-
-
-def _header(file: Any, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    descr = npy.dtype_to_descr(dtype)
-    npy.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
-
-
-def _mapped(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no array: {error}") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks import lra
+from tasks import lra, sealed
+from tasks.locks import alone
 from tasks.lra import Dataset, Split, arrays, checks, downloads, layout, manifest
 from tasks.lra.arrays import Rows
-from tasks.lra.locks import alone
 from tasks.lra.sources import SOURCES, Source
 
 Tell = Callable[[str], None]
@@ -83,11 +82,11 @@ def open_data(
     Raises: MissingData where there is none, ValueError where a file is not what was written.
     """
     data, folder = _known(dataset), cache_folder(dataset, root)
-    if not (folder / manifest.NAME).is_file():
+    if not (folder / sealed.NAME).is_file():
         raise MissingData(f"{data.name} is not in {root}; type: {command(data, root)}")
     found = manifest.read(folder, data)
     parts = {name: arrays.read(folder, name, data.documents, data.length) for name in SPLITS}
-    sha256 = {name: manifest.split_sha256(found["files"], name) for name in SPLITS}
+    sha256 = {name: sealed.split_sha256(found["files"], name) for name in SPLITS}
     if selection == "test":
         if lra.rows_of(data, "test")["train"] != data.rows["train"]:
             parts["train"] = arrays.joined(parts["train"], parts["valid"])
@@ -184,15 +183,7 @@ def _seal(data: Dataset, part: Path, folder: Path, source: str) -> None:
     for path in set(part.iterdir()) - kept:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     manifest.write(part, data, source, checks.baselines(data, splits))
-    manifest.sync(part)
-    if folder.exists():  # damaged, or from elsewhere; who has it open keeps reading it
-        old = folder.with_name(f"{folder.name}.old-{secrets.token_hex(4)}")
-        folder.rename(old)
-        part.rename(folder)
-        shutil.rmtree(old)
-    else:
-        part.rename(folder)
-    manifest.sync(folder.parent)
+    sealed.name(part, folder)
 
 
 def _known(dataset: Dataset | str) -> Dataset:

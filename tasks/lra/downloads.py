@@ -16,8 +16,8 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from tasks.locks import alone
 from tasks.lra import web
-from tasks.lra.locks import alone
 from tasks.lra.sources import Source
 
 Tell = Callable[[str], None]
