@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from runners.sizes import padded, size, taken
 from tasks import lra
 from tasks.lra import Dataset, Split, data, downloads, manifest
 from tasks.lra.sources import SOURCES
@@ -28,7 +29,7 @@ def fact(dataset: Dataset, root: Path) -> Fact:
         "about": dataset.about,
         "here": _state(dataset, folder),
         "folder": str(folder),
-        "bytes": _bytes(folder),
+        "bytes": taken(folder),
         "command": data.command(dataset, root) + " --yes" * (size > data.SMALL),
         "download_bytes": size,
         "downloads": [
@@ -41,11 +42,7 @@ def fact(dataset: Dataset, root: Path) -> Fact:
 def lines(facts: Sequence[Fact]) -> list[str]:
     """A table of facts, then what would be downloaded."""
     head = ["name", "kind", "task", "rows", "length", "obtained", "here, or what to type"]
-    table = [head, *(_cells(fact) for fact in facts)]
-    widths = [max(map(len, column)) for column in zip(*table)]
-    printed = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table
-    ]
+    printed = padded([head, *(_cells(fact) for fact in facts)])
     needed = {d["what"]: d for fact in facts for d in fact["downloads"]}
     if needed:
         printed += ["", "downloads, and under which licence"]
@@ -76,7 +73,7 @@ def verified(root: Path) -> Iterator[tuple[str, bool]]:
         problems = list(manifest.wrong(folder, used.get(folder)))
         note = "" if folder in used else ", of another version or other parameters: not used"
         if not problems:
-            yield f"ok     {folder}: {size(_bytes(folder))}{note}", True
+            yield f"ok     {folder}: {size(taken(folder))}{note}", True
         for problem in problems:
             yield f"wrong  {problem}", False
     for source in {source.file: source for many in SOURCES.values() for source in many}.values():
@@ -84,14 +81,6 @@ def verified(root: Path) -> Iterator[tuple[str, bool]]:
         if path.is_file():
             problem = downloads.wrong(source, path)
             yield (f"wrong  {problem}", False) if problem else (f"ok     {path}", True)
-
-
-def size(count: int) -> str:
-    """Bytes for people: 13.3 MB."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count} bytes"
 
 
 def _cells(fact: Fact) -> list[str]:
@@ -116,7 +105,3 @@ def _state(dataset: Dataset, folder: Path) -> str:
     except ValueError:
         return "damaged"
     return "yes"
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())

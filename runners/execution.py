@@ -15,7 +15,7 @@ class Execution:
     compile: the model goes through torch.compile.
     data: folder of the data sets that are read from disk. checkpoint_minutes: between two
     checkpoints of a run, for tasks that have them. checkpoints: their folder, named by the sweep;
-    empty for none.
+    empty for none. models: folder of trained models, likewise, for tasks that keep them.
     """
 
     stack: int = 1
@@ -24,3 +24,4 @@ class Execution:
     data: str = "data"
     checkpoint_minutes: float = 10.0
     checkpoints: str = ""
+    models: str = ""

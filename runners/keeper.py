@@ -10,13 +10,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from runners.checkpoint import Checkpoint, Checkpoints
-from runners.kept import ENDING
+from runners.kept import ENDING, Ended
 from runners.loop import Training
 from runners.parts import generators, restore
 from runners.step import Step
+from runners.team import ALONE, Team
 from runners.tensors import (
     copied,
     facts_of,
+    load,
     put_state,
     shapes,
     state_of,
@@ -26,7 +28,10 @@ from runners.tensors import (
 )
 
 # Other versions may round differently; what is continued says so.
-VERSIONS = ("torch", "numpy", "python", "version", "git", "device", "threads")
+VERSIONS = (
+    *("torch", "numpy", "python", "version", "git", "device", "threads"),
+    *("processes", "strategy"),
+)
 
 
 class Best:
@@ -50,7 +55,8 @@ class Keeper:
     """Stores a training every `minutes`, and when its process must end.
 
     versions: what a row says of where it ran, such as torch. store: None keeps nothing. `resumed`
-    counts the processes that went on, `seconds` what those before this one took.
+    counts the processes that went on, `seconds` what those before this one took. team: who trains
+    the model; each process has a Keeper, and the one that leads reads and writes.
     """
 
     def __init__(
@@ -61,8 +67,10 @@ class Keeper:
         step: Step,
         best: Best,
         versions: Mapping[str, Any],
+        team: Team = ALONE,
     ) -> None:
-        self.store, self.minutes, self.model = store, minutes, model
+        self.team = team
+        self.store, self.minutes, self.model = store, minutes, team.trained(model)
         self.step, self.best = step, best
         self.versions = {name: versions.get(name) for name in VERSIONS}
         self.resumed, self.seconds = 0, 0.0
@@ -71,7 +79,8 @@ class Keeper:
 
     def resume(self) -> Training:
         """From the newest checkpoint that fits, else a training that begins."""
-        found = self.store.newest() if self.store else None
+        found = self.store.newest() if self.store and self.team.leads else None
+        found = self.team.spread(found)
         if found is None:
             return Training.of(self.step)
         own, stored = self.model.state_dict(), under("model", found.tensors)
@@ -79,7 +88,7 @@ class Keeper:
             assert self.store is not None
             self.store.pass_over(str(found.updates), "its model has other parameters")
             return Training.of(self.step)
-        self.model.load_state_dict(stored)
+        load(self.model, stored)
         put_state(self.model, self.step, under("optimiser", found.tensors))
         self.best.weights = under("best", found.tensors)
         facts = found.facts
@@ -89,30 +98,41 @@ class Keeper:
         self.step.parts.number = max(self.step.parts.number, facts["parts"])
         self.resumed, self.seconds = facts["resumed"] + 1, facts["seconds"]
         self.notes = facts["notes"] + self._changed(facts["versions"], found.updates)
-        generator = under("generator", found.tensors)
-        device = next(self.model.parameters()).device
-        restore(tuple(generator[k] for k in sorted(generator)), device)
+        # Of a process that had no part before, draws go on as they began.
+        if generator := under(generator_of(self.team.rank), found.tensors):
+            device = next(self.model.parameters()).device
+            restore(tuple(generator[k] for k in sorted(generator)), device)
         return training
 
     def offer(self, training: Training) -> None:
-        """Stores the training where it is time. A full disk costs the checkpoint, not the run."""
+        """Stores the training where it is time. A full disk costs the checkpoint, not the run.
+
+        Raises: Ended where one of several processes must end.
+        """
         if self.store is None:
             return
-        ending = ENDING.wanted.is_set()
-        if not ending and time.monotonic() - self.last < 60 * self.minutes:
+        asked = ENDING.wanted.is_set()
+        due = self.team.leads and time.monotonic() - self.last >= 60 * self.minutes
+        if not self.team.any(asked or due):
             return
+        ending, made = self.team.any(asked), self._checkpoint(training)
         try:
-            self.store.write(self._checkpoint(training))
+            if self.team.leads:
+                self.store.write(made)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             self.notes.append(f"no checkpoint at update {training.updates}: {reason}")
         self.last = time.monotonic()
         if ending:
+            if self.team.size > 1:
+                self.team.any(True)  # nobody leaves, which may end the others, before it is stored
             ENDING.kept.set()
+            if self.team.size > 1:
+                raise Ended
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Within, an end of the process waits a moment for a checkpoint."""
+        """Within, an end of the process waits for a checkpoint."""
         if self.store is not None:
             ENDING.kept.clear()
             ENDING.pending.set()
@@ -120,6 +140,7 @@ class Keeper:
             yield
         finally:
             ENDING.pending.clear()
+            ENDING.kept.set()
 
     def columns(self) -> dict[str, Any]:
         """resumed_notes: what was not as in a run at one go, beside rounding of times."""
@@ -128,7 +149,7 @@ class Keeper:
 
     def _changed(self, before: Mapping[str, Any], update: int) -> list[str]:
         return [
-            f"{name} {before.get(name)} until update {update}, then {now}"
+            f"{name} {before.get(name) or 'none'} until update {update}, then {now or 'none'}"
             for name, now in self.versions.items()
             if before.get(name) != now
         ]
@@ -138,7 +159,8 @@ class Keeper:
         tensors = {f"model.{k}": x for k, x in self.model.state_dict().items()}
         tensors |= {f"optimiser.{k}": x for k, x in state_of(self.model, self.step).items()}
         tensors |= {f"best.{k}": x for k, x in self.best.weights.items()}
-        tensors |= {f"generator.{i}": x for i, x in enumerate(generators(device))}
+        for rank, states in enumerate(self.team.collect(generators(device))):
+            tensors |= {f"{generator_of(rank)}.{i}": x for i, x in enumerate(states)}
         tensors |= tensors_of(training)
         facts = {
             **facts_of(training),
@@ -148,4 +170,9 @@ class Keeper:
             "versions": self.versions,
             "notes": self.notes,
         }
-        return Checkpoint(training.updates, copied(tensors), facts)
+        return Checkpoint(training.updates, copied(tensors, keep=self.team.leads), facts)
+
+
+def generator_of(rank: int) -> str:
+    """The name of its states in a checkpoint."""
+    return f"generator_of_{rank}" if rank else "generator"

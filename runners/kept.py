@@ -1,4 +1,4 @@
-"""What a run keeps until its row is stored, and the moment it gets to keep it. Loads no torch."""
+"""What a run keeps until its row is stored, and the time it gets to keep it. Loads no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 
 # Below the folder of rows; in it a folder for each run, named by its key.
 CHECKPOINTS = "checkpoints"
-MOMENT = 1.5  # seconds; a driver that waits for its workers waits 2
+# Beside it, trained models in folders named likewise.
+MODELS = "models"
+# Seconds for the update that is being made and a checkpoint after it.
+PATIENCE = 60.0
 
 
 def folder_of(root: str | Path, key: str) -> Path:
@@ -19,6 +22,10 @@ def folder_of(root: str | Path, key: str) -> Path:
 def forget(root: str | Path, key: str) -> None:
     """Removes the checkpoints of a run that is done, or begins anew."""
     shutil.rmtree(folder_of(root, key), ignore_errors=True)
+
+
+class Ended(BaseException):
+    """A run of several processes has kept its work and goes no further, as one of them must end."""
 
 
 @dataclass
@@ -33,10 +40,10 @@ class Ending:
     kept: threading.Event = field(default_factory=threading.Event)
 
     def ask(self) -> None:
-        """Returns once the run has kept its work, has none, or has had its moment."""
+        """Returns once the run has kept its work, has none, or has had its time."""
         self.wanted.set()
         if self.pending.is_set():
-            self.kept.wait(MOMENT)
+            self.kept.wait(PATIENCE)
 
 
 # Of this process.

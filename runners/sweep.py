@@ -19,7 +19,7 @@ from typing import Any
 from results.store import Row, Store
 from runners.engines import SETTLED, Again, Engine, Event, Finished, Group, Lost, Order, Run
 from runners.execution import Execution
-from runners.kept import CHECKPOINTS, forget
+from runners.kept import CHECKPOINTS, MODELS, forget
 from runners.progress import View
 
 
@@ -78,7 +78,8 @@ def sweep(
     checkpoints = Path(out) / CHECKPOINTS
     for key in asked if force else done:
         forget(checkpoints, key)
-    execution = replace(execution or Execution(), checkpoints=str(checkpoints))
+    places = {"checkpoints": str(checkpoints), "models": str(Path(out) / MODELS)}
+    execution = replace(execution or Execution(), **places)
     todo = list(groups(todo))
     todo.sort(key=lambda group: (-sum(map(cost, group)), group[0].key))
     files = tuple((str(path.resolve()), hashes[name]) for name, path in (plugins or {}).items())

@@ -1,10 +1,13 @@
-"""A training as named tensors and plain values, and back."""
+"""A training as named tensors and plain values, and back.
+
+Tensors of which each process has a part are whole in what is stored.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,13 +59,25 @@ def put_state(model: nn.Module, step: Step, stored: Mapping[str, Tensor]) -> Non
             step.optimisers[0].state[parameter] = placed
 
 
+def load(model: nn.Module, stored: Mapping[str, Tensor]) -> None:
+    """Puts whole tensors into a model, or its parts of them."""
+    own = model.state_dict()
+    placed = {k: like(own[k], x) if is_part(own[k]) else x for k, x in stored.items()}
+    model.load_state_dict(placed)
+
+
 def like(parameter: Tensor, x: Tensor) -> Tensor:
     """x on the parameter's device and, of the same shape, in its order in memory.
 
-    Fused optimisers walk through both as one.
+    Fused optimisers walk through both as one. Of a parameter that is a part, the same part.
     """
     if x.shape != parameter.shape:
         return x.to(parameter.device)
+    if is_part(parameter):
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        part, x = cast(DTensor, parameter), x.to(parameter.device)
+        return distribute_tensor(x, part.device_mesh, part.placements, src_data_rank=None)
     return torch.empty_like(parameter, dtype=x.dtype).copy_(x)
 
 
@@ -75,6 +90,21 @@ def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Any, ...]]:
     return {name: (x.shape, x.dtype) for name, x in tensors.items()}
 
 
-def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, in memory of their own."""
-    return {k: x.detach().to("cpu", copy=True).contiguous() for k, x in tensors.items()}
+def copied(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tensor]:
+    """On the CPU, in memory of their own. keep: False only helps other processes to theirs."""
+    copies = dict[str, Tensor]()
+    for name, x in tensors.items():
+        x = whole(x.detach())
+        if keep:
+            copies[name] = x.to("cpu", copy=True).contiguous()
+    return copies
+
+
+def is_part(x: Tensor) -> bool:
+    """Whether each process has a part of it; without importing what such tensors are."""
+    return hasattr(x, "full_tensor")
+
+
+def whole(x: Tensor) -> Tensor:
+    """Where it is a part, all processes call this."""
+    return cast(Any, x).full_tensor() if is_part(x) else x

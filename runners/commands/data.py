@@ -6,15 +6,19 @@ import difflib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import tyro
 
-from runners import data_facts
+from runners import data_facts, lm_facts
 from runners.commands import Switch, flag, parse, print_json, refusals
+from runners.commands.data_lm import PrepareLm
+from runners.commands.data_lm import prepare as prepare_lm
 from runners.commands.teller import Teller
 from tasks import lra
+from tasks.lm import corpora
 from tasks.lra import data as store
 
 EXAMPLES = (
@@ -22,6 +26,8 @@ EXAMPLES = (
     "lazoo data lra listops-short pathfinder-easy text-short",
     "lazoo data lra text --yes",
     "lazoo data lra listops pathfinder --from lra_release",
+    "lazoo data lm classics --tokeniser bpe-4096",
+    "lazoo data lm tinystories --limit-mb 200 --yes",
     "lazoo data verify",
 )
 NAMES = "data sets; without one, those that are missing are listed"
@@ -36,7 +42,7 @@ Root = Annotated[Path, flag("folder of data sets", "data")]
 
 @dataclass(frozen=True)
 class List:
-    """List all data sets: what they are, and which are here."""
+    """List all data sets and corpora: what they are, and which are here."""
 
     root: Root = Path("data")
     json: Annotated[Switch, flag("the same as JSON")] = False
@@ -44,7 +50,7 @@ class List:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Prepare data sets: from a folder of yours, generated, or downloaded."""
+    """Prepare data sets of the Long Range Arena: from a folder of yours, generated, downloaded."""
 
     names: Annotated[tyro.conf.Positional[tuple[str, ...]], flag(NAMES, metavar="NAME ...")] = ()
     root: Root = Path("data")
@@ -64,9 +70,10 @@ class Verify:
 Arguments = (
     Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Prepare, tyro.conf.subcommand("lra")]
+    | Annotated[PrepareLm, tyro.conf.subcommand("lm")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
 )
-KINDS = ("list", "lra", "verify")
+KINDS = ("list", "lra", "lm", "verify")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -76,6 +83,8 @@ def main(argv: Sequence[str]) -> int:
     with refusals("data"):
         if isinstance(arguments, Prepare):
             return prepare(arguments)
+        if isinstance(arguments, PrepareLm):
+            return prepare_lm(arguments)
         return verify(arguments.root) if isinstance(arguments, Verify) else listed(arguments)
 
 
@@ -86,6 +95,8 @@ def completed(argv: list[str]) -> list[str]:
     word = argv[0]
     if word in lra.DATASETS:
         raise ValueError(f"{word} is a data set of lra; type: lazoo data lra {' '.join(argv)}")
+    if word in corpora.NAMES:
+        raise ValueError(f"{word} is a corpus of lm; type: lazoo data lm {' '.join(argv)}")
     if word not in (*KINDS, "-h", "--help"):
         close = difflib.get_close_matches(word, KINDS, n=1, cutoff=0.5)
         hint = f"did you mean lazoo data {close[0]}?" if close else f"type {', '.join(KINDS)}"
@@ -95,10 +106,11 @@ def completed(argv: list[str]) -> list[str]:
 
 def listed(arguments: List) -> int:
     facts = [data_facts.fact(data, arguments.root) for data in lra.DATASETS.values()]
+    texts = lm_facts.facts(arguments.root)
     if arguments.json:
-        print_json(facts)
+        print_json([*facts, *texts])
     else:
-        print(*data_facts.lines(facts), sep="\n")
+        print(*data_facts.lines(facts), "", *lm_facts.lines(texts), sep="\n")
     return 0
 
 
@@ -150,7 +162,7 @@ def agreed(data: lra.Dataset, arguments: Prepare, teller: Teller) -> int:
 def verify(root: Path) -> int:
     """One line for each cache and each download, and one for each thing that is wrong."""
     wrong = 0
-    for line, good in data_facts.verified(root):
+    for line, good in chain(data_facts.verified(root), lm_facts.verified(root)):
         print(line, flush=True)
         wrong += not good
     print(f"{wrong} of them wrong" if wrong else "nothing is wrong")

@@ -30,7 +30,7 @@ def dry_run(
     """Lists the runs on standard output, and times one of each shape.
 
     stored: keys of runs that need not be done. jobs: at a time. bound: what makes the estimate an
-    upper bound.
+    upper bound. Shapes that cannot be timed here are told by the estimate's notes, if it has any.
     """
     names = progress.titles(runs)
     for run in runs:
@@ -46,12 +46,15 @@ def dry_run(
         sys.stdout.flush()
         torch.set_num_threads(1)
         found = estimate(todo, _tell, execution)
-        longest = max(map(len, groups)) * max(shape.seconds for shape in found.shapes)
-        seconds = max(found.seconds / jobs, longest)
-        print(
-            f"at most {progress.duration(seconds)} with {jobs} at a time on this machine's"
-            f" {found.device}, from real steps of {len(found.shapes)} shapes; {bound}"
-        )
+        if found.shapes:
+            longest = max(map(len, groups)) * max(shape.seconds for shape in found.shapes)
+            seconds = max(found.seconds / jobs, longest)
+            print(
+                f"at most {progress.duration(seconds)} with {jobs} at a time on this machine's"
+                f" {found.device}, from real steps of {len(found.shapes)} shapes; {bound}"
+            )
+        for note in getattr(found, "notes", ()):
+            print(note)
     return 0
 
 

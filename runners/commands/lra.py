@@ -39,17 +39,7 @@ def main(argv: Sequence[str]) -> int:
 
 def executed(options: Sweep) -> Execution:
     """Raises: ValueError for what cannot be executed."""
-    if options.checkpoint_minutes < 0:
-        raise ValueError(
-            f"checkpoint_minutes {options.checkpoint_minutes:g} is negative;"
-            " type --checkpoint-minutes 10, or 0 for one after every update"
-        )
-    return Execution(
-        graph=options.graph,
-        compile=options.compile,
-        data=str(options.data),
-        checkpoint_minutes=options.checkpoint_minutes,
-    )
+    return sweeps.with_checkpoints(options, options.data, options.checkpoint_minutes)
 
 
 def narrowed(preset: str, given: sweeps.Given) -> list[Lra]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -17,9 +17,10 @@ from runners import axes, progress, stack
 from runners.base import Run
 from runners.commands import Switch, flag, parse, refusals, typed
 from runners.commands.dry_runs import Estimating, dry_run
+from runners.commands.followers import followed
 from runners.commands.plot import write_plot
 from runners.commands.table import print_rows, write_table
-from runners.engines import make
+from runners.engines import Engine, follows, make, processes
 from runners.execution import Execution
 from runners.sweep import Stopped, Swept, settled, sweep
 
@@ -53,6 +54,22 @@ def nothing(runs: Sequence[Any], options: Any) -> None:
     """Runs that need no preparation."""
 
 
+def same(run: R, options: Any) -> R:
+    """Runs that are complete as they were asked for."""
+    return run
+
+
+def with_checkpoints(options: Sweep, data: Path, minutes: float) -> Execution:
+    """Of a task that reads data and keeps checkpoints. Raises: ValueError for negative minutes."""
+    if minutes < 0:
+        raise ValueError(
+            f"checkpoint_minutes {minutes:g} is negative; type --checkpoint-minutes 10, or 0 for"
+            " one after every update"
+        )
+    made = Execution(graph=options.graph, compile=options.compile, data=str(data))
+    return replace(made, checkpoint_minutes=minutes)
+
+
 @dataclass(frozen=True)
 class Command(Generic[R]):
     """A command that trains.
@@ -60,8 +77,9 @@ class Command(Generic[R]):
     arguments: its flags, as `arguments` makes them. preset: a preset's runs. narrowed: a preset's
     runs under the flags beside it. cost: expected duration of a run, any unit. execution: of the
     sweep's flags; ValueError for what cannot be executed. estimate: how long runs may take. bound:
-    what makes that an upper bound. prepare: what runs need before they start. table, plot: names of
-    what comes out.
+    what makes that an upper bound. prepare: what runs need before they start. completed: a run with
+    what it depends on outside of its fields, as far as that is here. table, plot: names of what
+    comes out.
     """
 
     name: str
@@ -77,6 +95,7 @@ class Command(Generic[R]):
     table: str
     plot: str
     prepare: Callable[[Sequence[R], Any], None] = nothing
+    completed: Callable[[R, Any], R] = same
 
 
 def arguments(config: type[Run], options: type[Sweep], about: str) -> type:
@@ -94,14 +113,22 @@ def arguments(config: type[Run], options: type[Sweep], about: str) -> type:
 
 
 def main(command: Command[R], argv: Sequence[str]) -> int:
+    if follows():
+        # The process that leads says all that there is to say.
+        return followed(command.arguments, command.name, argv)
     parsed = parse(command.arguments, command.name, argv, command.examples)
     options: Sweep = parsed.sweep
     with refusals(command.name):
         plugins = {zoo.plugin(path): path for path in options.plugin}
         given = axes.given(parsed.fields, command.config)
-        runs = wanted(command, options.preset, given, list(plugins))
-        engine = make(options.engine, options.jobs)
+        asked = wanted(command, options.preset, given, list(plugins))
+        runs = [command.completed(run, options) for run in asked]
+        engine = make(options.engine, options.jobs, getattr(options, "strategy", None))
         execution = command.execution(options)
+        if processes() > 1:
+            from runners.engines.together import check
+
+            check(runs, options)
         if options.timeout < 0:
             raise ValueError(f"timeout {options.timeout:g} is negative; --timeout 0 is no limit")
     stored = {} if options.force else settled(Store(options.out), runs, plugins)
@@ -109,6 +136,21 @@ def main(command: Command[R], argv: Sequence[str]) -> int:
         return dry_run(runs, stored, engine.jobs, execution, command.estimate, command.bound)
     with refusals(command.name):
         command.prepare([run for run in runs if run.key not in stored], options)
+        # Of what has only now come here, the content is known.
+        runs = [command.completed(run, options) for run in asked]
+    return swept_and_told(command, runs, options, engine, execution, plugins, argv)
+
+
+def swept_and_told(
+    command: Command[R],
+    runs: Sequence[R],
+    options: Sweep,
+    engine: Engine,
+    execution: Execution,
+    plugins: Mapping[str, Path],
+    argv: Sequence[str],
+) -> int:
+    """Does the runs and reports on them. Returns: the exit code."""
     line = typed(command.name, argv)
     try:
         swept = sweep(
@@ -118,7 +160,7 @@ def main(command: Command[R], argv: Sequence[str]) -> int:
             force=options.force,
             timeout=options.timeout,
             plugins=plugins,
-            presets=from_preset(command, options.preset),
+            presets=from_preset(command, options),
             cost=command.cost,
             execution=execution,
             groups=partial(stack.groups, size=execution.stack),
@@ -160,6 +202,8 @@ def wanted(command: Command[R], preset: str, given: Given, plugins: Sequence[str
     return axes.product(command.config, given)
 
 
-def from_preset(command: Command[R], name: str) -> dict[str, str]:
+def from_preset(command: Command[R], options: Sweep) -> dict[str, str]:
     """The keys of a preset's own runs; one that a flag changed is no longer among them."""
-    return {run.key: name for run in command.preset(name)} if name else {}
+    name = options.preset
+    runs = command.preset(name) if name else []
+    return {command.completed(run, options).key: name for run in runs}

@@ -5,6 +5,7 @@ A group is what one worker does at once: a single run, or several that train as 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,10 +119,39 @@ class Engine(Protocol):
     def execute(self, groups: Sequence[Group], order: Order) -> Generator[Event]: ...
 
 
-def make(name: str, jobs: int = 0) -> Engine:
-    """The engine of that name. jobs: 0 for one on each CPU core, or what fits on each GPU."""
+def make(name: str, jobs: int = 0, strategy: str | None = None) -> Engine:
+    """The engine of that name, or the one for processes of torchrun.
+
+    jobs: 0 for one on each CPU core, or what fits on each GPU. strategy: how several processes
+    train one model; None for a command where they cannot.
+    """
     if name not in NAMES:
         raise ValueError(f"engine {name!r} is unknown; type --engine {' or '.join(NAMES)}")
+    if processes() > 1:
+        if strategy is None:
+            raise ValueError(
+                "torchrun is for lazoo lm, where several processes train one model; type this"
+                " command without it: all GPUs of the machine are used, each for runs of its own"
+            )
+        from runners.engines.together import Leader
+
+        return Leader(strategy)
     from runners.engines.local import Local
 
     return Local(jobs)
+
+
+def processes() -> int:
+    """That torchrun started together, this one included; 1 without torchrun."""
+    return _told("WORLD_SIZE", 1)
+
+
+def follows() -> bool:
+    """Whether this process only does what another one says."""
+    return processes() > 1 and _told("RANK", 0) > 0
+
+
+def _told(name: str, otherwise: int) -> int:
+    """What torchrun says; some schedulers set a part of its variables for a single process."""
+    said = {key: os.environ.get(key, "") for key in ("WORLD_SIZE", "RANK", "LOCAL_RANK")}
+    return int(said[name]) if all(map(str.isdecimal, said.values())) else otherwise

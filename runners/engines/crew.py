@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from runners.engines import (
     packing,
 )
 from runners.engines.process import Process, Reply
+from runners.kept import PATIENCE
 
 SOURCE = Path(__file__).resolve().parents[2]
 STARTS = 3  # processes in a row that may end before they are ready
@@ -109,14 +111,30 @@ class Crew:
                 yield from self._lose(member, "timeout", error)
 
     def dismiss(self) -> None:
-        """Lets every process end, and ends those that do not."""
+        """Lets every process end, with a checkpoint where it has one to store, and ends the others.
+
+        What interrupts this ends them all.
+        """
         for member in self.members:
             member.dismiss()
-        until = time.monotonic() + LEAVE
-        for member in self.members:
-            if not member.join(until - time.monotonic()):
-                member.kill()
-                member.join(LEAVE)
+        try:
+            self._wait(self.members, LEAVE)
+            keeping = [m for m in self.members if m.keeping and not m.join(0.0)]
+            if keeping:
+                how = "waiting {:g} s at most for checkpoints; a second signal ends it at once"
+                print(how.format(PATIENCE), file=sys.stderr)
+                self._wait(keeping, PATIENCE)
+        finally:
+            for member in self.members:
+                if not member.join(0.0):
+                    member.kill()
+                    member.join(LEAVE)
+
+    def _wait(self, members: Sequence[Process], seconds: float) -> None:
+        """Until they have ended, or the time is over."""
+        until = time.monotonic() + seconds
+        for member in members:
+            member.join(until - time.monotonic())
 
     def _admits(self, slot: str, place: int) -> bool:
         """Whether a GPU can take what waits at `place` beside what it has; a CPU always can."""

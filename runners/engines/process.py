@@ -26,6 +26,7 @@ class Process:
     slot: its entry for CUDA_VISIBLE_DEVICES, "" on a CPU. state: starting, idle, busy or leaving.
     group: what it was given last, when time.monotonic() was `began`; left: the runs of it that have
     no row yet, by key; rows: what is known of theirs. shared: whether others were on its GPU.
+    keeping: whether it is to end and stores a checkpoint first.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Process:
         self.group: Group = ()
         self.left: dict[str, Run] = {}
         self.rows: dict[str, dict[str, Any]] = {}
-        self.began, self.shared, self.failed = 0.0, False, False
+        self.began, self.shared, self.failed, self.keeping = 0.0, False, False, False
         self._words: deque[str] = deque(maxlen=5)
         self._inbox = inbox
         self._threads = [
@@ -133,7 +134,11 @@ class Process:
         assert self._process.stdout is not None
         with self._process.stdout as lines, contextlib.suppress(json.JSONDecodeError):
             for line in lines:  # a last line cut off by a kill says nothing
-                self._inbox.put((self, json.loads(line)))
+                reply = json.loads(line)
+                if reply["kind"] == "keeping":
+                    self.keeping = True  # by then nobody reads the inbox
+                else:
+                    self._inbox.put((self, reply))
         self._process.wait()
         self._threads[1].join(timeout=1.0)
         self._inbox.put((self, {"kind": "gone"}))

@@ -10,7 +10,7 @@ import torch
 
 import zoo
 from results.store import Row
-from runners import config, lra_config, lra_run, run, stack
+from runners import config, lm_config, lm_run, lra_config, lra_run, run, stack
 from runners.engines.worker import Plugins, Progress
 from runners.execution import Execution
 
@@ -72,7 +72,31 @@ class Lra:
             give_back_memory()
 
 
-RECIPES = {"mqar": Mqar(), "lra": Lra()}
+class Lm:
+    """The recipe of task lm."""
+
+    def config(self, fields: dict[str, Any]) -> lm_config.Lm:
+        return lm_config.Lm(**fields)
+
+    def blank(self, config: lm_config.Lm, preset: str) -> Row:
+        return lm_run.empty_row(config, preset, device())
+
+    def run(
+        self,
+        configs: Sequence[lm_config.Lm],
+        presets: Mapping[str, str],
+        progress: Progress,
+        execution: Execution,
+    ) -> Iterator[Row]:
+        try:
+            for config in configs:
+                how = lm_run.of_execution(execution)
+                yield lm_run.run(config, preset=presets[config.key], progress=progress, **how)
+        finally:
+            give_back_memory()
+
+
+RECIPES = {"mqar": Mqar(), "lra": Lra(), "lm": Lm()}
 
 
 def device() -> torch.device:

@@ -6,9 +6,11 @@ also tells that the driver is gone, whatever ended it: the pipe then comes to it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -69,6 +71,8 @@ def serve(load: Load, measure: Measure = packing.measured) -> NoReturn:
 
     measure: the GPU memory of this process.
     """
+    # Who ends all processes of a job at once ends the driver, too, which lets a run keep its work.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     code = 1
     try:
         _answer(load, measure)
@@ -90,7 +94,7 @@ def _answer(load: Load, measure: Measure) -> None:
         replies.write(json.dumps(plain(message)) + "\n")
 
     orders: queue.Queue[dict[str, Any]] = queue.Queue()
-    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
+    threading.Thread(target=_listen, args=(orders, reply), daemon=True).start()
     settings = orders.get()
     recipes = load(settings["plugins"])
     store, execution = Store(Path(settings["out"])), Execution(**settings["execution"])
@@ -161,9 +165,12 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {words} ({Path(frame.filename).name}:{frame.lineno})"
 
 
-def _listen(orders: queue.Queue[dict[str, Any]]) -> None:
+def _listen(orders: queue.Queue[dict[str, Any]], reply: Reply) -> None:
     for line in sys.stdin:
         orders.put(json.loads(line))
+    if ENDING.pending.is_set():
+        with contextlib.suppress(OSError):  # the driver may be gone
+            reply(kind="keeping")
     ENDING.ask()
     os._exit(0)
 
