@@ -3,12 +3,12 @@
 #   PYTHON=python3.12    which Python makes it (3.11 to 3.13)
 #   TORCH_INDEX=URL      a further package index to take torch from, e.g. PyTorch's own for CPU builds
 #   EXTRAS=gpu           optional part to install; the default where an NVIDIA GPU answers
-#   ARGS="--jobs 1"      further flags for lazoo (make mqar, make lra), pytest (make test) or make gpu
+#   ARGS="--jobs 1"      further flags for lazoo (make mqar, lra, lm), pytest (make test) or make gpu
 #   OUT=runs/gpu         folder that make gpu writes to
 # pip's own configuration (index, proxy, find-links, certificates) is honoured.
 
 .DEFAULT_GOAL := help
-.PHONY: help mqar lra test gpu lint format clean base dev
+.PHONY: help mqar lra lm test gpu lint format clean base dev
 
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 GPU := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU')
@@ -24,6 +24,7 @@ STAMP := .venv/installed$(if $(EXTRAS),-$(EXTRAS))
 help:
 	@echo 'make mqar    set up, then the quick MQAR comparison: a table and a plot under ./runs'
 	@echo 'make lra     set up with numba, then the quick Long Range Arena comparison, likewise'
+	@echo 'make lm      set up, then the quick comparison of language models, likewise'
 	@echo 'make test    set up, then lint, types and tests'
 	@echo 'make gpu     GPU tests and benches within 9 minutes, with $$(PYTHON) as it is: installs nothing'
 	@echo 'make lint    ruff and pyright alone'
@@ -38,6 +39,9 @@ mqar: base
 lra:
 	@$(MAKE) --silent --no-print-directory base EXTRAS='$(if $(EXTRAS),$(EXTRAS)$(COMMA))lra'
 	@$(BIN)/lazoo lra --preset quick $(ARGS)
+
+lm: base
+	@$(BIN)/lazoo lm --preset quick $(ARGS)
 
 test: lint
 	@$(BIN)/pytest $(ARGS)

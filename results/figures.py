@@ -9,18 +9,27 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from . import chart, conditions_figures, efficiency_figures, lra_figures, mqar_figures, zoo_figures
+from . import (
+    chart,
+    conditions_figures,
+    efficiency_figures,
+    lm_figures,
+    lra_figures,
+    mqar_figures,
+    zoo_figures,
+)
 from .cells import Row
 
 FIGURES = {
     "mqar": mqar_figures.make,
     "lra": lra_figures.make,
+    "lm": lm_figures.make,
     "efficiency": efficiency_figures.make,
     "zoo": zoo_figures.make,
     "conditions": conditions_figures.make,
 }
 # Made from stored rows, those of a table; the others from the models and the theory themselves.
-STORED = {"mqar": "mqar", "lra": "7", "efficiency": "efficiency"}
+STORED = {"mqar": "mqar", "lra": "7", "lm": "lm", "efficiency": "efficiency"}
 
 
 def names() -> list[str]:

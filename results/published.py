@@ -140,3 +140,37 @@ def lines(block: Block, paper: dict[tuple[str, int], Paper]) -> list[Line]:
     theirs = {model: value.label for (model, _), value in paper.items() if model not in ours}
     empty = [Line(model, label, "", {}, {}) for model, label in theirs.items()]
     return sorted([*block.lines, *empty], key=lambda line: (rank(line.model), line.name))
+
+
+LANGUAGE = "MetaLA (arXiv 2411.10741)"
+# The zoo's model of the same mixer; Pythia and LLaMA are softmax transformers.
+LANGUAGE_NAMES = NAMES | {"pythia": "attention", "llama2": "attention"}
+
+
+class Language(NamedTuple):
+    """One published line of a language model.
+
+    model: the zoo's name, or the paper's in small letters. parameters, tokens: billions, as
+    printed, empty where they are not. cells: by column, as printed.
+    """
+
+    model: str
+    label: str
+    note: str
+    parameters: str
+    tokens: str
+    cells: dict[str, str]
+
+
+@functools.cache
+def languages(name: str) -> tuple[Language, ...]:
+    """The lines of a table of language models, in the paper's order. name: of its file."""
+    about = ("model", "note", "params_billion", "tokens_billion")
+    found = []
+    for line in read(name):
+        label, note, parameters, tokens = (line.get(each) or "" for each in about)
+        low = label.lower()
+        cells = {title: text for title, text in line.items() if title not in about and text}
+        model = LANGUAGE_NAMES.get(low, low)
+        found.append(Language(model, label, note, parameters, tokens, cells))
+    return tuple(found)

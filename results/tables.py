@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ from . import (
     bench_tables,
     conditions_tables,
     efficiency_tables,
+    harness_columns,
+    harness_tables,
+    lm_blocks,
+    lm_tables,
+    lm_tidy,
     lra_tables,
     lra_tidy,
     mqar_tables,
@@ -52,6 +58,25 @@ def lra_lines(rows: Sequence[Row]) -> dict[str, Lines]:
     return {"": lra_tidy.cells(found), "-rates": lra_tidy.rates(found)}
 
 
+def lm_lines(rows: Sequence[Row]) -> dict[str, Lines]:
+    found = lm_blocks.blocks(rows)
+    return {
+        "": lm_tidy.cells(found),
+        "-rates": tidy.rates(found),
+        "-positions": lm_tidy.positions(found),
+        "-curves": lm_tidy.curves(found),
+    }
+
+
+def harness(name: str) -> Kind:
+    """One of the paper's tables of language models that are evaluated zero-shot."""
+    return Kind(
+        partial(harness_tables.make, name),
+        lambda rows: {"": harness_tables.lines(name, rows)},
+        task="eval",
+    )
+
+
 def bench_lines(rows: Sequence[Row]) -> dict[str, Lines]:
     """Every column of every row, by time."""
     order = sorted(rows, key=lambda row: (str(row.get("time", "")), row["key"]))
@@ -68,11 +93,13 @@ TABLES = {
         efficiency_tables.make, bench_lines, task="bench", kinds=efficiency_tables.KINDS
     ),
     "7": Kind(lra_tables.make, lra_lines, task="lra"),
+    "lm": Kind(lm_tables.make, lm_lines),
+    **{name: harness(name) for name in harness_columns.TABLES},
     **dict.fromkeys(("1", "2", "3", "A1", "A2", "A3"), MODELS),
     "2": CONDITIONS,
 }
 
-FILES = ("rates", "settings")  # tables that only the files have, not the terminal
+FILES = ("rates", "settings", "probes")  # tables that only the files have, not the terminal
 
 
 def names() -> list[str]:

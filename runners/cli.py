@@ -16,6 +16,10 @@ COMMANDS = {
     "conditions": "which models can approximate attention: C0 to C3, computed",
     "mqar": "run or sweep multi-query associative recall, then table and plot",
     "lra": "run or sweep the Long Range Arena, then Table 7 and plot",
+    "lm": "train small language models that differ in their mixer alone, then table and plot",
+    "generate": "continue a text with a trained language model",
+    "eval": "a trained language model on published tasks, by lm-evaluation-harness",
+    "export": "a trained language model as a Hugging Face folder",
     "data": "which data sets are here; prepare and verify them",
     "table": "write a table: of results from stored rows alone, of the theory by computing it",
     "plot": "write a plot, likewise",
@@ -27,6 +31,7 @@ EXAMPLES = (
     "lazoo mqar --preset paper --dry-run",
     "lazoo mqar --preset quick --model metala gla --d-model 32 --lr 0.003 0.01",
     "lazoo lra --preset quick",
+    "lazoo lm --preset quick",
     "lazoo models metala",
     "lazoo check metala",
 )

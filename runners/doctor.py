@@ -35,7 +35,8 @@ class Fact:
 
 def facts(out: Path, data: Path) -> list[Fact]:
     """The machine, the libraries, the folder that results go to, and the data sets."""
-    return [machine(), torch_build(), gpu(), *libraries(), numba(), folder(out), data_sets(data)]
+    found = [machine(), torch_build(), gpu(), *libraries(), numba(), *language_libraries()]
+    return [*found, folder(out), data_sets(data)]
 
 
 def machine() -> Fact:
@@ -108,6 +109,24 @@ def numba() -> Fact:
     if importlib.util.find_spec("numba") is None:
         return Fact("numba", None, f"not installed: {what}", f"{INSTALL} --editable '.[lra]'")
     return Fact("numba", True, f"{version('numba')}, {what}")
+
+
+def language_libraries() -> list[Fact]:
+    """What language models can do without: bytes of texts at hand need none of these."""
+    uses = {
+        "tokenizers": ("tokenizers", "lm", "bpe-N and tokenizer.json files"),
+        "datasets": ("datasets", "lm", "corpora of the Hugging Face hub"),
+        "transformers": ("transformers", "lm", "trained models as Hugging Face models"),
+        "accelerate": ("accelerate", "lm", "several processes that train one model"),
+        "lm-eval": ("lm_eval", "eval", "lazoo eval"),
+    }
+    found = []
+    for name, (module, extra, use) in uses.items():
+        here = importlib.util.find_spec(module) is not None
+        said = f"{version(name)}, {use}" if here else f"not installed: for {use}"
+        remedy = "" if here else f"{INSTALL} --editable '.[{extra}]'"
+        found.append(Fact(name, True if here else None, said, remedy))
+    return found
 
 
 def data_sets(root: Path) -> Fact:

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import sys
@@ -11,6 +12,8 @@ from runners.commands import data as command
 from runners.commands import parse
 from runners.commands.teller import Teller
 from tasks import lra
+from tasks.lm import corpora, hub, tokenisers
+from tasks.lm import data as lm_data
 from tasks.lra import DATASETS, data
 
 TINY = {
@@ -145,6 +148,14 @@ def test_verify_checks_downloads_and_tells_of_what_is_unfinished_or_unused(capsy
         ("lra text --yess", "--yes"),
         ("lra text --from nowhere", "nowhere is no folder"),
         ("verify --root nowhere", "nowhere is no folder"),
+        ("classics", "type: lazoo data lm classics"),
+        ("lm clasics", "did you mean classics?"),
+        ("lm nowhere/notes.txt", "nothing is there"),
+        ("lm classics --tokeniser bpe-12", "12 entries, expected 300 to 65,535"),
+        ("lm classics --tokeniser bpe-abc", "did you mean bpe-4096?"),
+        ("lm classics --tokenizer bytes", "--tokeniser"),
+        ("lm classics --limit-mb 5", "--limit-mb is for corpora of the hub, and classics is none"),
+        ("lm tinystories --limit-mb -5", "--limit-mb -5 is no size"),
     ],
 )
 def test_a_mistake_is_refused_with_what_to_type(capsys, line, said):
@@ -159,7 +170,9 @@ def test_examples_are_command_lines_that_parse(example, monkeypatch):
     lazoo, name, *argv = example.split()
     parsed = parse(cast("Any", command.Arguments), name, command.completed(argv), ())
     assert (lazoo, name) == ("lazoo", "data")
-    assert all(chosen in DATASETS for chosen in getattr(parsed, "names", ()))
+    known = (*DATASETS, *corpora.NAMES)
+    assert all(chosen in known for chosen in getattr(parsed, "names", ()))
+    assert tokenisers.vocabulary(getattr(parsed, "tokeniser", "bytes")) > 256
 
 
 def test_a_damaged_folder_of_the_users_exits_with_1(capsys, folder):
@@ -171,6 +184,126 @@ def test_a_damaged_folder_of_the_users_exits_with_1(capsys, folder):
     del lra.DATASETS["listops"]
     assert code == 1
     assert "basic_train.tsv, line 2 has 1 fields" in err
+
+
+@pytest.fixture
+def notes(folder):
+    """A text of the user's, cut into three; two words in turn, so that it has few pairs."""
+    (folder / "notes.txt").write_text("to be or not\n" * 400)
+    return "notes.txt"
+
+
+@pytest.fixture
+def stories(monkeypatch):
+    """The hub as if it had two splits; the list holds each split that was asked for."""
+    asked = []
+
+    def texts(name, split):
+        asked.append(split)
+        return iter([f"{split} story {i}\n" for i in range(100)])
+
+    monkeypatch.setattr(hub, "texts", texts)
+    return asked
+
+
+def test_a_corpus_is_prepared_with_its_baselines_on_standard_output(capsys, notes):
+    code, out, err = run(capsys, f"lm {notes}")
+    found = lm_data.open_data(notes, "bytes", lm_data.Path("data"))
+    assert code == 0
+    assert out.startswith(
+        f"notes.txt: notes.txt (user; your own), {found.train.bytes / 1e3:.1f} kB"
+    )
+    assert f"xz {found.baselines['xz']:.3f}, unigram " in out
+    assert f"building notes.txt as bytes in {found.folder}\n" in err
+    assert run(capsys, f"lm {notes}") == (0, out, "")
+
+
+def test_the_list_has_corpora_and_what_is_here_of_them(capsys, notes):
+    run(capsys, f"lm {notes}")
+    out = run(capsys, "")[1]
+    assert "lazoo data lm classics\n" in out
+    assert "lazoo data lm wikitext-103 --yes\n" in out
+    assert run(capsys, "lm")[1] in out
+    facts = {fact["name"]: fact for fact in json.loads(run(capsys, "--json")[1])}
+    (cache,) = facts[notes]["caches"]
+    assert (cache["tokeniser"], facts["classics"]["caches"]) == ("bytes", [])
+    assert cache["bytes"] == sum(p.stat().st_size for p in lm_data.Path(cache["folder"]).iterdir())
+
+
+def test_a_corpus_of_the_hub_needs_a_yes_where_nobody_can_answer(capsys, stories):
+    code, out, err = run(capsys, "lm tinystories")
+    assert (code, out, stories) == (2, "", [])
+    assert "size that is not known; type: lazoo data lm tinystories --yes" in err
+    code, out, err = run(capsys, "lm tinystories --yes")
+    assert (code, stories) == (0, ["train", "valid", "test"])
+    assert run(capsys, "lm tinystories") == (0, out, "")
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("\n", 2)])
+def test_on_a_terminal_a_corpus_of_the_hub_is_asked_about(
+    capsys, stories, monkeypatch, answer, code
+):
+    keyboard = io.StringIO(answer)
+    monkeypatch.setattr(keyboard, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", keyboard)
+    found, out, err = run(capsys, "lm tinystories --limit-mb 0.001")
+    assert "size that is not known, of which 0.001 MB are read. Go on?" in err
+    assert (found, bool(stories)) == (code, code == 0)
+
+
+def test_a_limit_keeps_the_first_documents_of_the_hub(capsys, stories):
+    run(capsys, "lm tinystories --limit-mb 0.001 --yes")
+    few = lm_data.open_data("tinystories", "bytes", lm_data.Path("data"))
+    assert 1000 <= few.train.bytes < 1020
+    assert few.source.endswith("the first 0.001 MB")
+    run(capsys, "lm tinystories --yes")
+    assert len(stories) == 3
+    code, out, err = run(capsys, "lm tinystories --limit-mb 0.0005 --yes")
+    assert "has the first 0.001 MB; building it again" in err
+    fewer = lm_data.open_data("tinystories", "bytes", lm_data.Path("data"))
+    assert fewer.train.bytes < few.train.bytes
+
+
+def test_verify_finds_what_is_wrong_with_a_corpus(capsys, notes, folder):
+    run(capsys, f"lm {notes}")
+    cache = lm_data.cache_folder(notes, "bytes", lm_data.Path("data"))
+    code, out, err = run(capsys, "verify")
+    assert code == 0
+    assert out.startswith(f"ok     {cache}: ")
+    assert "not used" not in out
+    content = (cache / "test.ids.npy").read_bytes()
+    (cache / "test.ids.npy").write_bytes(content[:-1] + b"\0")
+    code, out, err = run(capsys, "verify")
+    assert code == 1
+    assert f"wrong  {cache / 'test.ids.npy'} has sha256 " in out
+    (cache / "test.ids.npy").write_bytes(content)
+    (folder / notes).write_text("be or not to\n" * 400)
+    cache.with_name(f"{cache.name}.part").mkdir()
+    code, out, err = run(capsys, "verify")
+    assert code == 0
+    assert "another text or another version now: not used" in out
+    assert ".part: unfinished; it can be removed" in out
+    (folder / notes).unlink()
+    assert "notes.txt as bytes is not there now" in run(capsys, "verify")[1]
+
+
+def test_one_corpus_that_cannot_be_had_keeps_no_other_back(capsys, notes, folder):
+    (folder / "latin.txt").write_bytes("caf\u00e9".encode("latin-1") * 999)
+    code, out, err = run(capsys, f"lm latin.txt {notes}")
+    assert code == 1
+    assert "latin.txt is not UTF-8: byte 0xe9 at offset 3" in err
+    assert out.startswith("notes.txt: ")
+
+
+def test_a_disk_without_space_exits_with_1_and_says_what_to_do(capsys, notes, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tasks.sealed.write_text", full)
+    code, out, err = run(capsys, f"lm {notes}")
+    assert (code, out) == (1, "")
+    assert "no space left: " in err
+    assert "type --root and a folder on another disk" in err
 
 
 def told(*lines, terminal):

@@ -24,7 +24,7 @@ def needs(*extras: str) -> list[str]:
     return PROJECT["project"]["dependencies"] + [line for name in extras for line in extra[name]]
 
 
-@pytest.mark.parametrize("line", needs("gpu", "lra", "mamba", "dev"))
+@pytest.mark.parametrize("line", needs("gpu", "lra", "lm", "eval", "mamba", "dev"))
 def test_constraints_pin_every_dependency_within_its_range(line):
     need = Requirement(line)
     assert need.specifier.contains(PINS[canonicalize_name(need.name)])
@@ -57,7 +57,7 @@ def test_a_wheel_would_carry_the_published_numbers():
     assert set((ROOT / "results").glob("published/*")) <= found
 
 
-@pytest.mark.parametrize("target", ["mqar", "lra", "test", "gpu", "lint", "clean", "help"])
+@pytest.mark.parametrize("target", ["mqar", "lra", "lm", "test", "gpu", "lint", "clean", "help"])
 def test_make_knows_its_targets(target):
     command = ["make", "--dry-run", "--silent", "--directory", str(ROOT), target]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)

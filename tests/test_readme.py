@@ -28,6 +28,8 @@ TINY = {
     # The one data set that needs neither a download nor numba.
     "lra": "--dataset listops-short --model metala --d-model 16 --updates 4 --warmup 1"
     " --evaluate-every 4 --batch 8",
+    "lm": "--model linformer --seed 0 --data-seed 0 --lr 0.002 --d-model 16 --depth 1 --updates 2"
+    " --warmup 1 --evaluate-every 2 --seq-len 32 --valid-tokens 64 --test-tokens 64",
     "bench op": "--repeats 1 --seconds 0",
     "bench step": "--batch 8 --steps 1",
     "bench efficiency": "--length 32 64 --tokens 64 --d-model 64 --repeats 1",
@@ -99,11 +101,12 @@ def test_the_layout_names_every_folder():
 
 
 def test_the_presets_are_those_that_exist():
+    from runners.lm_presets import LM
     from runners.lra_presets import LRA
     from runners.presets import MQAR
 
-    listed = re.findall(r"^\| `([\w-]+)` \| [^|]+ \|$", PAGES["README.md"], re.MULTILINE)
-    assert listed == [*MQAR, *LRA]
+    listed = re.findall(r"^\| `([\w.-]+)` \| [^|]+ \|$", PAGES["README.md"], re.MULTILINE)
+    assert listed == [*MQAR, *LRA, *LM]
 
 
 def test_the_models_table_is_what_the_code_says():

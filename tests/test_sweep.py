@@ -92,7 +92,8 @@ def test_a_group_has_the_time_of_its_runs_together(tmp_path):
 def test_workers_are_told_how_to_execute(tmp_path):
     how = Execution(stack=2, graph=False, compile=True)
     (row,) = sweep([Light("a")], tmp_path, engine(1), execution=how).rows
-    assert row["execution"] == asdict(how) | {"checkpoints": str(tmp_path / "checkpoints")}
+    places = {name: str(tmp_path / name) for name in ("checkpoints", "models")}
+    assert row["execution"] == asdict(how) | places
 
 
 def test_time_left_counts_what_is_stacked_once():

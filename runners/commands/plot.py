@@ -18,12 +18,13 @@ EXAMPLES = (
     "lazoo plot mqar --rows results/reference",
     "lazoo plot mqar --rows runs results/reference --out all",
     "lazoo plot lra",
+    "lazoo plot lm",
     "lazoo plot efficiency --rows results/reference/efficiency",
     "lazoo plot zoo --plugin my_model.py",
     "lazoo plot conditions",
 )
 WHICH = (
-    "mqar, lra: results; efficiency: throughput and memory; zoo: a family tree of the models;"
+    "mqar, lra, lm: results; efficiency: throughput and memory; zoo: a family tree of the models;"
     " conditions: the theory behind Table 2"
 )
 

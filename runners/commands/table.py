@@ -21,18 +21,23 @@ EXAMPLES = (
     "lazoo table mqar --rows results/reference",
     "lazoo table mqar --rows runs results/reference --out all",
     "lazoo table 7",
+    "lazoo table lm",
+    "lazoo table 5",
     "lazoo table efficiency --rows results/reference/efficiency",
     "lazoo table A1",
     "lazoo table A1 --all --plugin my_model.py",
 )
 WHICH = (
-    "mqar: results; 7: results of the Long Range Arena; bench, efficiency: timings; 1, 3, A1, A2,"
-    " A3: what the models are; 2: which conditions they meet"
+    "mqar, lm: results; 7: results of the Long Range Arena; 4, 5, 8, A5, A8, A9: of language models"
+    " zero-shot; bench, efficiency: timings; 1, 3, A1, A2, A3: what the models are; 2: which"
+    " conditions they meet"
 )
 # Where the rows of a table come from, for the others lazoo TASK --preset quick.
 MAKES = {"bench": "lazoo bench op", "efficiency": "lazoo bench efficiency --preset quick"}
+ZERO_SHOT = ("4", "5", "8", "A5", "A8", "A9")
+MAKES |= dict.fromkeys(ZERO_SHOT, "lazoo eval MODEL")
 # These print the paper's numbers, with dashes for ours, before anything has been run.
-OF_THE_PAPER = ("7",)
+OF_THE_PAPER = ("7", *ZERO_SHOT)
 ROWS = "folders that the rows are read from; without it, the one of --out"
 EVERY = "tables of models: all models of the table's families, not the paper's alone"
 
