@@ -20,6 +20,20 @@ Natural = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
 
+ChannelMixer = Literal[
+    "none",
+    "own",
+    "identity",
+    "swiglu",
+    "glu",
+    "geglu",
+    "mlp",
+    "mlp_relu",
+    "relu2",
+    "relu2_receptance",
+    "relu2_receptance_3.5",
+]
+
 
 class Run(BaseModel):
     """What every run has: a model, its shape, and how it is trained. Tasks add their own fields."""
@@ -36,19 +50,7 @@ class Run(BaseModel):
         description="short convolution: own, none, or k and the kernel size in tokens with an"
         " optional activation (k2, k4-silu), which replaces the model's own",
     )
-    channel_mixer: Literal[
-        "none",
-        "own",
-        "identity",
-        "swiglu",
-        "glu",
-        "geglu",
-        "mlp",
-        "mlp_relu",
-        "relu2",
-        "relu2_receptance",
-        "relu2_receptance_3.5",
-    ] = Field(
+    channel_mixer: ChannelMixer = Field(
         default="none",
         description="after each mixer; own is what the model's authors put there, identity is"
         " zoology's r + LN(r)",
@@ -132,6 +134,15 @@ class Run(BaseModel):
             hint = zoo.suggest(backend, known)
             raise ValueError(f"backend {backend!r} is not one of {', '.join(known)}{hint}")
         return backend
+
+    @model_validator(mode="after")
+    def _dropout_has_an_effect(self) -> Run:
+        if self.attention_dropout and zoo.load(self.model).mix != "softmax":
+            raise ValueError(
+                f"attention_dropout {self.attention_dropout} has no effect on {self.model}, which"
+                " has no attention probabilities; type attention_dropout 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _training_is_possible(self) -> Run:

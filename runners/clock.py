@@ -28,6 +28,11 @@ class Clock:
         """tokens: of all `updates` since start, for each model."""
         self.spans.append((time.perf_counter() - self._begin, updates, tokens))
 
+    def updates_in(self, seconds: float) -> int:
+        """As many as the last ones would take so long for, and at least one."""
+        took, updates, _ = self.spans[-1]
+        return max(1, int(seconds * updates / max(took, 1e-9)))
+
     def timed(self) -> list[Timed]:
         """What counts, once warm."""
         return self.before + self.spans[self.warm_up :]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, ValidationError, model_validator
 
 import tasks.mqar
-import zoo
-from runners import errors
+from runners import building, errors
 from runners.base import Classified, Positive
 from zoo.model import Model
 
@@ -82,12 +80,7 @@ class Mqar(Classified):
 
     @model_validator(mode="after")
     def _model_is_possible(self) -> Mqar:
-        if self.attention_dropout and zoo.load(self.model).mix != "softmax":
-            raise ValueError(
-                f"attention_dropout {self.attention_dropout} has no effect on {self.model}, which"
-                " has no attention probabilities; type attention_dropout 0"
-            )
-        _shape_works(self.shape)
+        building.check(Model, self.shape)
         return self
 
     @property
@@ -116,16 +109,5 @@ def explain(error: ValidationError) -> str:
 
 def build(config: Mqar, device: torch.device | str = "cpu") -> Model:
     """The model of a config, initialised on the CPU from torch's global generator, then moved."""
-    arguments = dict(config.shape)
-    spec = zoo.load(str(arguments.pop("model")))
     dropout = {"dropout": config.dropout, "attention_dropout": config.attention_dropout}
-    return Model(spec, **arguments, **dropout, backend=config.backend).to(device)  # pyright: ignore[reportArgumentType]
-
-
-@lru_cache(maxsize=1024)
-def _shape_works(shape: tuple[tuple[str, object], ...]) -> None:
-    """Builds the model without memory, so that an impossible shape is refused before training."""
-    arguments = dict(shape)
-    spec = zoo.load(str(arguments.pop("model")))
-    with torch.device("meta"):
-        Model(spec, **arguments)  # pyright: ignore[reportArgumentType]
+    return building.built(Model, config.shape, **dropout, backend=config.backend).to(device)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator, model_validator
 
 import tasks.lm
-import zoo
-from runners.base import Natural, Positive, Run
+from runners import building
+from runners.base import ChannelMixer, Natural, Positive, Run
 from tasks.lm import corpora, tokenisers
 from zoo.blocks import WITH_INNER
 from zoo.matching import matched_width
@@ -39,19 +38,9 @@ class Lm(Run):
         description="of files outside this package that decide the tokens; filled in by itself",
     )
     seq_len: Positive = Field(default=256, description="tokens of a window")
-    channel_mixer: Literal[
-        "none",
-        "own",
-        "identity",
-        "swiglu",
-        "glu",
-        "geglu",
-        "mlp",
-        "mlp_relu",
-        "relu2",
-        "relu2_receptance",
-        "relu2_receptance_3.5",
-    ] = Field(default="swiglu", description="after each mixer; own is the authors'")
+    channel_mixer: ChannelMixer = Field(
+        default="swiglu", description="after each mixer; own is the authors'"
+    )
     norm: Literal["layer", "own", "rms", "rms_plain"] = Field(
         default="rms", description="norm in front of each sub-layer; own is the authors'"
     )
@@ -143,12 +132,7 @@ class Lm(Run):
 
     @model_validator(mode="after")
     def _model_is_possible(self) -> Lm:
-        if self.attention_dropout and zoo.load(self.model).mix != "softmax":
-            raise ValueError(
-                f"attention_dropout {self.attention_dropout} has no effect on {self.model}, which"
-                " has no attention probabilities; type attention_dropout 0"
-            )
-        _shape_works(self.shape)
+        building.check(Model, self.shape)
         return self
 
     @property
@@ -162,16 +146,5 @@ class Lm(Run):
 
 def build(config: Lm, device: torch.device | str = "cpu") -> Model:
     """The model of a config, initialised on the CPU from torch's global generator, then moved."""
-    arguments = dict(config.shape)
-    spec = zoo.load(str(arguments.pop("model")))
     dropout = {"dropout": config.dropout, "attention_dropout": config.attention_dropout}
-    return Model(spec, **arguments, **dropout, backend=config.backend).to(device)  # pyright: ignore[reportArgumentType]
-
-
-@lru_cache(maxsize=1024)
-def _shape_works(shape: tuple[tuple[str, object], ...]) -> None:
-    """Builds the model without memory, so that an impossible shape is refused before training."""
-    arguments = dict(shape)
-    spec = zoo.load(str(arguments.pop("model")))
-    with torch.device("meta"):
-        Model(spec, **arguments)  # pyright: ignore[reportArgumentType]
+    return building.built(Model, config.shape, **dropout, backend=config.backend).to(device)

@@ -6,10 +6,9 @@ open, and what is ours.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 
+from runners import named
 from runners.grids import changed, grid
 from runners.lm_config import Lm
 from runners.lm_paper import ABLATION, ablation, own, paper_1_4b, paper_360m
@@ -76,8 +75,8 @@ def quick() -> list[Lm]:
     gave attention 2.91; so there are two rates, a factor of three apart, and smaller models. In the
     present size at rate 0.004, initial values as each module has them against N(0, 0.02) for all
     matrices (initialisation zoology): attention 3.02 and 2.80, GLA 2.72 and 2.86, MetaLA 2.45 and
-    2.48, LinFormer 3.61 and 3.48, HGRN 2.35 and 2.42, RWKV-4 2.25 and 2.50. The first are used, with
-    which only the mixer differs; which of attention and GLA is ahead hangs on that.
+    2.48, LinFormer 3.61 and 3.48, HGRN 2.35 and 2.42, RWKV-4 2.25 and 2.50. The first are used,
+    with which only the mixer differs; which of attention and GLA is ahead hangs on that.
 
     So few bytes mostly tell models with a local convolution, a token shift or a decay from those
     without; `--conv k4-silu` gives all the same convolution. Neighbours in the ranking need more
@@ -129,17 +128,9 @@ LM: dict[str, Callable[[], list[Lm]]] = {
 
 def preset(name: str) -> list[Lm]:
     """The runs of a preset; an unknown name is refused with the nearest one."""
-    return _find(name)()
+    return named.find(name, LM, "lm")()
 
 
 def describe(name: str) -> str:
     """What a preset is, from where, and what is ours: its docstring."""
-    return inspect.getdoc(_find(name)) or ""
-
-
-def _find(name: str) -> Callable[[], list[Lm]]:
-    if name in LM:
-        return LM[name]
-    close = get_close_matches(name, LM, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]}?" if close else ";"
-    raise ValueError(f"{name} is not a preset of lm{hint} type one of {', '.join(LM)}")
+    return named.described(name, LM, "lm")

@@ -19,6 +19,9 @@ from runners.clock import Clock
 from runners.step import Step
 from runners.train import Batch, not_finite
 
+# Between two looks of a GPU at its losses, roughly: what has diverged, has to be stored or has to
+# end waits for the next one.
+UNSEEN_SECONDS = 5.0
 Progress = Callable[[int, dict[str, float]], None]
 M = TypeVar("M", bound=nn.Module)
 
@@ -67,7 +70,7 @@ def train(
     """
     training = training or Training.of(step)
     members, clock, tokens = training.members, training.clock, 0
-    warm_from = training.updates + step.warm_up
+    warm_from, patience = training.updates + step.warm_up, 1
     clock.start()
     for update in range(training.updates + 1, config.updates + 1):
         batch = next(batches)
@@ -75,10 +78,11 @@ def train(
         tokens += batch[0].numel()
         due = update % config.evaluate_every == 0 or update == config.updates
         since = update - training.updates
-        if not due and update > warm_from and since < step.patience:
+        if not due and update > warm_from and since < patience:
             continue
         seen = step.look()
         clock.stop(since, tokens)
+        patience = min(step.patience, clock.updates_in(UNSEEN_SECONDS))
         before = going(members)
         for member in before:
             member.take(seen, training.updates + 1, step)

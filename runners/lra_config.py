@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator, model_validator
 
 import tasks.lra
-import zoo
+from runners import building
 from runners.base import Classified, Natural, Positive, Rate
 from zoo.encoder import Encoder
 
@@ -143,12 +142,7 @@ class Lra(Classified):
 
     @model_validator(mode="after")
     def _model_is_possible(self) -> Lra:
-        if self.attention_dropout and zoo.load(self.model).mix != "softmax":
-            raise ValueError(
-                f"attention_dropout {self.attention_dropout} has no effect on {self.model}, which"
-                " has no attention probabilities; type attention_dropout 0"
-            )
-        _shape_works(self.shape)
+        building.check(Encoder, self.shape)
         return self
 
     @property
@@ -176,17 +170,6 @@ def of_epochs(epochs: int, **fields: Any) -> Lra:
 
 def build(config: Lra, device: torch.device | str = "cpu") -> Encoder:
     """The model of a config, initialised on the CPU from torch's global generator, then moved."""
-    arguments = dict(config.shape)
-    spec = zoo.load(str(arguments.pop("model")))
     names = ("dropout", "sublayer_dropout", "attention_dropout", "backend")
     rest = {name: getattr(config, name) for name in names}
-    return Encoder(spec, **arguments, **rest).to(device)  # pyright: ignore[reportArgumentType]
-
-
-@lru_cache(maxsize=1024)
-def _shape_works(shape: tuple[tuple[str, object], ...]) -> None:
-    """Builds the model without memory, so that an impossible shape is refused before training."""
-    arguments = dict(shape)
-    spec = zoo.load(str(arguments.pop("model")))
-    with torch.device("meta"):
-        Encoder(spec, **arguments)  # pyright: ignore[reportArgumentType]
+    return building.built(Encoder, config.shape, **rest).to(device)

@@ -6,10 +6,9 @@ open, and what is ours.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 
+from runners import named
 from runners.grids import changed, grid
 from runners.lra_config import Lra
 from runners.lra_original import lra_original
@@ -73,17 +72,9 @@ LRA: dict[str, Callable[[], list[Lra]]] = {
 
 def preset(name: str) -> list[Lra]:
     """The runs of a preset; an unknown name is refused with the nearest one."""
-    return _find(name)()
+    return named.find(name, LRA, "lra")()
 
 
 def describe(name: str) -> str:
     """What a preset is, from where, and what is ours: its docstring."""
-    return inspect.getdoc(_find(name)) or ""
-
-
-def _find(name: str) -> Callable[[], list[Lra]]:
-    if name in LRA:
-        return LRA[name]
-    close = get_close_matches(name, LRA, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]}?" if close else ";"
-    raise ValueError(f"{name} is not a preset of lra{hint} type one of {', '.join(LRA)}")
+    return named.described(name, LRA, "lra")

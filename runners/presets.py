@@ -6,12 +6,10 @@ source, what the source leaves open, and what is ours.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 
 import zoo
-from runners import zoology
+from runners import named, zoology
 from runners.config import Mqar
 from runners.grids import changed, grid, logspace
 from runners.zoology import figure2_run
@@ -148,17 +146,9 @@ MQAR: dict[str, Callable[[], list[Mqar]]] = {
 
 def preset(name: str) -> list[Mqar]:
     """The runs of a preset; an unknown name is refused with the nearest one."""
-    return _find(name)()
+    return named.find(name, MQAR, "mqar")()
 
 
 def describe(name: str) -> str:
     """What a preset is, from where, and what is ours: its docstring."""
-    return inspect.getdoc(_find(name)) or ""
-
-
-def _find(name: str) -> Callable[[], list[Mqar]]:
-    if name in MQAR:
-        return MQAR[name]
-    close = get_close_matches(name, MQAR, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]}?" if close else ";"
-    raise ValueError(f"{name} is not a preset of mqar{hint} type one of {', '.join(MQAR)}")
+    return named.described(name, MQAR, "mqar")

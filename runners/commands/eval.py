@@ -99,8 +99,8 @@ def report(rows: Sequence[dict[str, Any]], folder: Path) -> int:
     ok = [row for row in rows if row["status"] == "ok"]
     if ok:
         header = ("Task", "Metric", "Value", "±", "Items", "Chance")
-        title = f"{ok[0]['label']}, {folder.name}: {ok[0]['parameters']:,} parameters, zero-shot"
-        print_table(header, [line(row) for row in ok], title)
+        print(f"{ok[0]['label']}, {folder.name}: {ok[0]['parameters']:,} parameters, zero-shot")
+        print_table(header, [line(row) for row in ok])
     for row in rows:
         if row["status"] != "ok":
             print(f"{row['harness_task']}: {row['error']}", file=sys.stderr)
