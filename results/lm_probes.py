@@ -16,7 +16,8 @@ from .spelling import DASH, number
 from .writers import Text
 
 ORDER = ("last", "copy", "induction", "needle")  # how names begin; others come behind
-UNRANKED = ("copy_unrelated",)  # what another probe has to beat
+BEATS = {"copy": "copy_unrelated"}  # a probe, and what it has to beat
+UNRANKED = tuple(BEATS.values())
 # Endings of names whose values are no fractions, and whether more is better.
 OTHERS = {"_nats": False, "_bits_saved": True}
 
@@ -53,9 +54,11 @@ def said(names: Sequence[str]) -> str:
         "Probes: accuracy in percent, mean over seeds ± standard error of one run over its"
         " questions, which are the same for all; higher is better."
     )
+    bold = " The best is bold where it is 2 of its standard errors above chance."
     beaten = " Copy has to beat copy unrelated, which is the same text after other text."
     others = " Nats and bits are not in percent; fewer nats are better."
-    return f"{text}{beaten * ('copy_unrelated' in names)}{others * (not all(map(fraction, names)))}"
+    unlike = not all(map(fraction, names))
+    return f"{text}{bold}{beaten * ('copy_unrelated' in names)}{others * unlike}"
 
 
 def fraction(name: str) -> bool:
@@ -111,14 +114,29 @@ def entries(block: Block, cell: Cell, names: Sequence[str]) -> list[Text]:
 
 
 def best(block: Block, name: str) -> str:
-    """The best of several values as printed, if it is above chance and says anything by itself."""
-    found = [p for line in block.lines if (p := probe(only(line), name)) is not None]
+    """The best of several values as printed, if it says anything by itself: not within 2 of its
+    standard errors of what no memory gives.
+    """
+    found = [(p, line) for line in block.lines if (p := probe(only(line), name)) is not None]
     higher = all(up for ending, up in OTHERS.items() if name.endswith(ending))
-    order = sorted(found, key=lambda p: p.value, reverse=higher)
-    level = fact(block, name, "chance")
-    if len(order) < 2 or name in UNRANKED or (level is not None and order[0].value <= level):
+    found.sort(key=lambda pair: pair[0].value, reverse=higher)
+    if len(found) < 2 or name in UNRANKED:
         return ""
-    return order[0].text
+    first, line = found[0]
+    level = floor(block, only(line), name)
+    if level is not None and first.value - level.value <= 2 * math.hypot(
+        first.stderr or 0.0, level.stderr or 0.0
+    ):
+        return ""
+    return first.text
+
+
+def floor(block: Block, cell: Cell, name: str) -> Probe | None:
+    """What a model without memory gets: chance; of copy, what this model gets after other text."""
+    if name in BEATS:
+        return probe(cell, BEATS[name])
+    chance = fact(block, name, "chance")
+    return None if chance is None else Probe(name, chance, 0.0)
 
 
 def foot(block: Block, names: Sequence[str]) -> list[list[Text]]:

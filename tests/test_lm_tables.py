@@ -219,6 +219,25 @@ def test_no_probe_at_or_below_chance_is_the_best(tmp_path):
     assert entries(text, "GLA")["needle"] == "12.5"
 
 
+@pytest.mark.parametrize(("value", "best"), [(0.18, False), (0.20, True)])
+def test_a_probe_within_two_standard_errors_of_chance_is_not_the_best(tmp_path, value, best):
+    rows = sweep(("gla", "hgrn"))
+    for made, found in zip(rows, (value, 0.125)):
+        made["probes"]["needle"] |= {"value": found, "stderr": 0.03}
+    text = written(rows, tmp_path)["lm.md"]
+    assert entries(text, "GLA")["needle"].startswith("**") == best
+
+
+@pytest.mark.parametrize(("without", "best"), [(0.28, False), (0.20, True)])
+def test_copying_is_the_best_where_it_beats_the_same_text_after_other_text(without, best, tmp_path):
+    rows = sweep(("gla", "hgrn"))
+    for made, value in zip(rows, (0.3, 0.1)):
+        made["probes"]["copy"] |= {"value": value, "stderr": 0.01}
+        made["probes"]["copy_unrelated"] = made["probes"]["copy"] | {"value": without}
+    text = written(rows, tmp_path)["lm.md"]
+    assert entries(text, "GLA")["copy"].startswith("**") == best
+
+
 def test_fewer_nats_are_better_and_more_bits_saved():
     rows = sweep(("gla", "hgrn"))
     for made, value in zip(rows, (1.0, 2.0)):
