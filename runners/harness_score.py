@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from runners.generation import generate
+from zoo.decoding import rereads
 from zoo.model import Model
 
 Tell = Callable[[str], None]
@@ -38,12 +39,15 @@ def windows(context: Sequence[int], continuation: Sequence[int], length: int) ->
 class Scorer:
     """A model that is asked for log-likelihoods.
 
-    length: tokens that it reads at a time. batch: rows at a time. asked, cut: requests so far, and
-    those that were longer than `length` and lost the beginning of their context, or came in pieces.
+    length: tokens that it reads at a time. batch: rows at a time; always one of models that look at
+    the length of a row or at what follows a token, which padding would change. asked, cut: requests
+    so far, and those that were longer than `length` and lost the beginning of their context, or
+    came in pieces.
     """
 
     def __init__(self, model: Model, length: int, eos: int, batch: int) -> None:
-        self.model, self.length, self.eos, self.batch = model.eval(), length, eos, batch
+        self.model, self.length, self.eos = model.eval(), length, eos
+        self.batch = 1 if rereads(model) else batch
         self.asked = self.cut = 0
 
     def score(self, pairs: Sequence[Pair], tell: Tell | None = None) -> list[tuple[float, bool]]:

@@ -56,6 +56,15 @@ def test_loglikelihoods_are_those_of_the_model_itself(model, positions, batch):
     assert (scorer.asked, scorer.cut) == (4, 1)
 
 
+@pytest.mark.parametrize("model", ["cosformer", "performer", "dss:softmax", "gla"])
+def test_rows_of_a_batch_do_not_change_each_other(model):
+    made, _ = tiny(model)
+    pairs = [(BYTES.encode(a), BYTES.encode(b)) for a, b in PAIRS]
+    alone = [Scorer(made, LENGTH, BYTES.eos, 1).score([pair])[0][0] for pair in pairs]
+    together = [nats for nats, _ in Scorer(made, LENGTH, BYTES.eos, 4).score(pairs)]
+    assert together == pytest.approx(alone, rel=CLOSE, abs=CLOSE)
+
+
 def test_a_continuation_longer_than_a_window_is_the_sum_of_its_pieces():
     made, _ = tiny()
     text = BYTES.encode("all of these words are more than one window can hold at a time")
