@@ -72,12 +72,13 @@ def quick() -> list[Lm]:
 
     Tried before it was fixed, on the validation set, width 128, 4 layers, 300 updates, one seed:
     rate 0.004 gave RWKV-4 2.13, MetaLA 2.31, GLA 2.56, attention 3.12 (2.71 with initialisation
-    authors) and LinFormer 3.69 bits per byte, 0.002 gave attention 2.91; so there are two rates, a factor of three apart, and smaller models. In the
-    present size at rate 0.004, initial values as each module has them against N(0, 0.02) for all
-    matrices (initialisation zoology): attention 3.02 and 2.80, GLA 2.72 and 2.86, MetaLA 2.45 and
-    2.48, LinFormer 3.61 and 3.48, HGRN 2.35 and 2.42, RWKV-4 2.25 and 2.50, Mamba 2.31 and 2.33;
-    initialisation authors gave attention 2.86 and GLA 2.86 and was not tried further. The first are
-    used, with which only the mixer differs; which of attention and GLA is ahead hangs on that.
+    authors) and LinFormer 3.69 bits per byte, 0.002 gave attention 2.91; so there are two rates, a
+    factor of three apart, and smaller models. In the present size at rate 0.004, initial values as
+    each module has them against N(0, 0.02) for all matrices (initialisation zoology): attention
+    3.02 and 2.80, GLA 2.72 and 2.86, MetaLA 2.45 and 2.48, LinFormer 3.61 and 3.48, HGRN 2.35 and
+    2.42, RWKV-4 2.25 and 2.50, Mamba 2.31 and 2.33; initialisation authors gave attention 2.86 and
+    GLA 2.86 and was not tried further. The first are used, with which only the mixer differs; which
+    of attention and GLA is ahead hangs on that.
 
     So few bytes mostly tell models with a local convolution, a token shift or a decay from those
     without; `--conv k4-silu` gives all the same convolution. Neighbours in the ranking need more
