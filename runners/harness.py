@@ -14,6 +14,7 @@ import torch
 from results.harness_columns import NIAH
 from results.store import Store
 from runners import harness_data, harness_niah, harness_rows, harness_tasks, harness_values
+from runners.engines.worker import describe
 from runners.harness_lm import language_model
 from runners.harness_quiet import quiet
 from runners.harness_score import Scorer
@@ -109,7 +110,8 @@ def one(
         else:
             found, chance, more = measured(trained, task, how, tell)
     except Exception as error:  # noqa: BLE001  one task's failure keeps none of the others back
-        said = str(error) or type(error).__name__
+        # What the user can mend has words of its own; anything else is told with its place.
+        said = str(error) if isinstance(error, ValueError) and str(error) else describe(error)
         return [harness_rows.failed(model, told, name, how.limit, said)]
     told = told | more | {"seconds": time.perf_counter() - begin}
     return harness_rows.rows(model, told, name, how.limit, found, chance)

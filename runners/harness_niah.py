@@ -29,7 +29,7 @@ def about() -> dict[str, Any]:
         "harness_version": "",
         "harness_sha256": found.hexdigest(),
         "harness_source": "linear-attention-zoo",
-        "data_source": "test split of the model's corpus",
+        "data_source": "",  # known once it is read
     }
 
 
@@ -44,18 +44,20 @@ def measured(
     if limit:
         kept = max(1, min(len(depths), limit // len(lengths)))
         depths = depths[:: math.ceil(len(depths) / kept)]
+    corpus, texts = haystack(str(trained.about.get("corpus") or HAYSTACK), tell)
     tell(f"niah: {len(lengths) * len(depths):,} prompts of up to {max(lengths):,} tokens")
     found = niah.niah(
         trained.model,
         trained.tokeniser,
         lengths=lengths,
         depths=depths,
-        haystack_texts=haystack(str(trained.about.get("corpus") or HAYSTACK)),
+        haystack_texts=texts,
         device=trained.model.embedding.weight.device,
     )
     values = [value(name, number(found.get(name)), found) for name in NEEDLE]
     return [v for v in values if v.value is not None], {
-        "details": {name: found.get(name) for name in DETAILS}
+        "details": {name: found.get(name) for name in DETAILS},
+        "data_source": f"test split of {corpus}",
     }
 
 
@@ -72,9 +74,11 @@ def value(name: str, share: float | None, found: dict[str, Any]) -> Value:
     return Value(name, share, math.sqrt(share * (1 - share) / count), count, True)
 
 
-def haystack(corpus: str) -> list[str]:
-    """Text that the model was not trained on: of its own corpus, or of the embedded one."""
+def haystack(corpus: str, tell: Callable[[str], None]) -> tuple[str, list[str]]:
+    """Text that the model was not trained on, and of which corpus: its own, or the embedded one
+    where that is not here."""
     try:
-        return list(corpora.documents(corpus, "test"))
-    except (ValueError, OSError):
-        return list(corpora.documents(HAYSTACK, "test"))
+        return corpus, list(corpora.documents(corpus, "test"))
+    except (ValueError, OSError) as error:
+        tell(f"niah: the text of {corpus} is not here, that of {HAYSTACK} is read ({error})")
+        return HAYSTACK, list(corpora.documents(HAYSTACK, "test"))

@@ -12,8 +12,8 @@ from functools import lru_cache
 
 import torch
 
-import zoo
 from runners import flops
+from runners.building import Shape, built
 from runners.lm_config import Lm
 from runners.progress import counted as numbered
 from zoo.model import Model
@@ -66,11 +66,9 @@ def cost(members: list[Lm]) -> Cost:
 
 
 @lru_cache(maxsize=256)
-def _counted(shape: tuple[tuple[str, object], ...], seq_len: int) -> tuple[int, float]:
-    arguments = dict(shape)
-    spec = zoo.load(str(arguments.pop("model")))
+def _counted(shape: Shape, seq_len: int) -> tuple[int, float]:
     with torch.device("meta"):
-        model = Model(spec, **arguments)  # pyright: ignore[reportArgumentType]
+        model = built(Model, shape)
     return sum(p.numel() for p in model.parameters()), flops.per_token(model, seq_len)
 
 

@@ -28,10 +28,8 @@ def needles(
     lengths = [2**i for i in range(SHORTEST[mode], 30) if 2**i <= max(first, 2 * reader.seq_len)]
     found: dict[str, Found] = {}
     for size in lengths:
-        kinds, each = (
-            len(needle.DEPTHS),
-            size + needle.CHOICES[mode] * ENDING,
-        )  # bytes of a question
+        kinds = len(needle.DEPTHS)
+        each = size + needle.CHOICES[mode] * ENDING  # bytes of a question
         count = kinds * max(FEWEST // kinds, int(tokens / len(lengths) / each / kinds))
         items = needle.prompts(texts, size, count, mode)
         prompts = equal([pieces(data, item) for item in items])

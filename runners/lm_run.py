@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from runners import columns, flops, kept, lm
+from runners import columns, flops, kept, lm, lra_run
 from runners.checkpoint import Checkpoints
 from runners.execution import Execution
 from runners.forms import form_of
@@ -167,10 +167,5 @@ def empty_row(config: Lm, preset: str, device: torch.device) -> dict[str, Any]:
 
 def of_execution(execution: Execution) -> dict[str, Any]:
     """The arguments of `run` that a sweep decides."""
-    return {
-        "execution": execution,
-        "data": Path(execution.data),
-        "checkpoints": Path(execution.checkpoints) if execution.checkpoints else None,
-        "every": execution.checkpoint_minutes,
-        "models": Path(execution.models) if execution.models else None,
-    }
+    models = Path(execution.models) if execution.models else None
+    return lra_run.of_execution(execution) | {"models": models}

@@ -143,3 +143,13 @@ def empty_row(config: Lra, preset: str, device: torch.device) -> dict[str, Any]:
     }
     known = {"chance": dataset.chance, "epoch_updates": config.epoch_updates}
     return columns.blank(config, preset, device, METRIC, **own) | known
+
+
+def of_execution(execution: Execution) -> dict[str, Any]:
+    """The arguments of `run` that a sweep decides."""
+    return {
+        "execution": execution,
+        "data": Path(execution.data),
+        "checkpoints": Path(execution.checkpoints) if execution.checkpoints else None,
+        "every": execution.checkpoint_minutes,
+    }

@@ -126,6 +126,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def read_weights(path: Path, model: Model) -> dict[str, Tensor]:
     """Tensors under the names of the model, every one there and of the right shape."""
     try:
+        # Not a pickle: safetensors reads names, shapes and numbers, and runs nothing.
         stored = safetensors.torch.load(read(path))
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}); copy or train it again") from None

@@ -29,8 +29,9 @@ def test_a_captured_run_learns_as_one_on_a_cpu(
     assert (row["status"], row["steps"], row["step_form"]) == ("ok", 12, "cuda graph")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     host = lm_run.run(config, data=tmp_path / "data")
-    # Rounding differs, and TF32 is off; twelve updates amplify it little.
-    assert row["value"] == pytest.approx(host["value"], rel=2e-3)
+    # Two forms of a scan that round differently end within 1e-8 of each other on a CPU, after the
+    # same updates; a GPU rounds differently in every sum, so a thousand times that is allowed.
+    assert row["value"] == pytest.approx(host["value"], rel=1e-5)
     assert row["state_bytes"] == host["state_bytes"]
 
 

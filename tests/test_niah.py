@@ -11,7 +11,9 @@ import pytest
 import torch
 
 import zoo
+from runners import harness_niah
 from runners.niah import niah
+from tasks.lm import corpora
 from tasks.lm import niah as grids
 from tasks.lm.tokenisers import BYTES
 from tests import lm_oracles as oracles
@@ -170,3 +172,13 @@ def test_the_score_weighs_each_length_with_its_penalty():
     grid = np.array([[1, 1], [0, 1.0]])
     expected = (1 + 2 * 2**-0.5 * 2 / 3) / 3
     assert grids.score(grid, alpha=2) == pytest.approx(expected)
+
+
+def test_a_haystack_that_is_not_the_models_own_text_is_told():
+    said: list[str] = []
+    corpus, texts = harness_niah.haystack("./no such text", said.append)
+    assert (corpus, len(said)) == ("classics", 1)
+    assert "no such text" in said[0]
+    assert texts == list(corpora.documents("classics", "test"))
+    assert harness_niah.haystack("classics", said.append)[0] == "classics"
+    assert len(said) == 1

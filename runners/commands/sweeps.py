@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -66,8 +66,12 @@ def with_checkpoints(options: Sweep, data: Path, minutes: float) -> Execution:
             f"checkpoint_minutes {minutes:g} is negative; type --checkpoint-minutes 10, or 0 for"
             " one after every update"
         )
-    made = Execution(graph=options.graph, compile=options.compile, data=str(data))
-    return replace(made, checkpoint_minutes=minutes)
+    return Execution(
+        graph=options.graph,
+        compile=options.compile,
+        data=str(data),
+        checkpoint_minutes=minutes,
+    )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ import torch
 import zoo
 from results.store import Row
 from runners import config, lm_config, lm_run, lra_config, lra_run, run, stack
+from runners.base import Run
 from runners.engines.worker import Plugins, Progress
 from runners.execution import Execution
 
@@ -41,62 +42,43 @@ class Mqar:
             give_back_memory()
 
 
-class Lra:
-    """The recipe of task lra."""
+@dataclass(frozen=True)
+class OneByOne:
+    """The recipe of a task that reads data and keeps checkpoints. kind: its class of configs.
 
-    def config(self, fields: dict[str, Any]) -> lra_config.Lra:
-        return lra_config.Lra(**fields)
+    module: has the task's `run`, `empty_row`, and `of_execution`, the arguments that a sweep gives.
+    """
 
-    def blank(self, config: lra_config.Lra, preset: str) -> Row:
-        return lra_run.empty_row(config, preset, device())
+    kind: type[Run]
+    module: Any
+
+    def config(self, fields: dict[str, Any]) -> Any:
+        return self.kind(**fields)
+
+    def blank(self, config: Any, preset: str) -> Row:
+        return self.module.empty_row(config, preset, device())
 
     def run(
         self,
-        configs: Sequence[lra_config.Lra],
+        configs: Sequence[Any],
         presets: Mapping[str, str],
         progress: Progress,
         execution: Execution,
     ) -> Iterator[Row]:
+        how = self.module.of_execution(execution)
         try:
             for config in configs:
-                yield lra_run.run(
-                    config,
-                    preset=presets[config.key],
-                    progress=progress,
-                    execution=execution,
-                    data=Path(execution.data),
-                    checkpoints=Path(execution.checkpoints) if execution.checkpoints else None,
-                    every=execution.checkpoint_minutes,
-                )
+                preset = presets[config.key]
+                yield self.module.run(config, preset=preset, progress=progress, **how)
         finally:
             give_back_memory()
 
 
-class Lm:
-    """The recipe of task lm."""
-
-    def config(self, fields: dict[str, Any]) -> lm_config.Lm:
-        return lm_config.Lm(**fields)
-
-    def blank(self, config: lm_config.Lm, preset: str) -> Row:
-        return lm_run.empty_row(config, preset, device())
-
-    def run(
-        self,
-        configs: Sequence[lm_config.Lm],
-        presets: Mapping[str, str],
-        progress: Progress,
-        execution: Execution,
-    ) -> Iterator[Row]:
-        try:
-            for config in configs:
-                how = lm_run.of_execution(execution)
-                yield lm_run.run(config, preset=presets[config.key], progress=progress, **how)
-        finally:
-            give_back_memory()
-
-
-RECIPES = {"mqar": Mqar(), "lra": Lra(), "lm": Lm()}
+RECIPES = {
+    "mqar": Mqar(),
+    "lra": OneByOne(lra_config.Lra, lra_run),
+    "lm": OneByOne(lm_config.Lm, lm_run),
+}
 
 
 def device() -> torch.device:
